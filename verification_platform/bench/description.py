@@ -1,0 +1,243 @@
+"""The bench description: one TOML file that every process reads, so that nothing is described twice.
+
+`load_bench(path)` turns ``bench.toml`` into frozen values in SI. Names of channels are the roles that protocols ask
+for (``input_angle``, ``output_torque``); actuators likewise (``drive``, ``load``). What is wrong in the file is
+said in one line: where, what, and what to write instead.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from verification_platform.metrology.units import parse
+
+
+class BenchError(ValueError):
+    """The bench or DUT description cannot be used; the message is one clear line."""
+
+
+def _si(unit: str) -> BeforeValidator:
+    return BeforeValidator(lambda text: parse(text, unit))
+
+
+Angle = Annotated[float, _si("rad")]
+Speed = Annotated[float, _si("rad/s")]
+Acceleration = Annotated[float, _si("rad/s²")]
+Torque = Annotated[float, _si("N·m")]
+TorqueRate = Annotated[float, _si("N·m/s")]
+Seconds = Annotated[float, _si("s")]
+Compliance = Annotated[float, _si("rad/(N·m)")]
+Viscous = Annotated[float, _si("N·m·s/rad")]
+
+#: SI unit of every signal a device table may name; channels inherit it.
+SIGNAL_UNITS = {
+    "position": "rad",
+    "velocity": "rad/s",
+    "torque": "N·m",
+    "temperature": "K",
+}
+
+
+def signal_unit(signal: str) -> str:
+    """SI unit of a signal; ``temperature_2`` counts as ``temperature``."""
+    return SIGNAL_UNITS[signal.rstrip("0123456789").rstrip("_")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Text(_Table):
+    zh: str
+    en: str
+
+
+class BenchHeader(_Table):
+    id: str
+    kind: Literal["emulated", "hardware", "simulated"]
+    title: Text
+
+
+class Bus(_Table):
+    uri: str
+    bitrate: int = Field(gt=0)
+    cycle: Seconds = Field(gt=0)
+
+
+class Device(_Table):
+    bus: str
+    address: int = Field(ge=1)
+    model: str
+    serial: str | None = None  # when given, another serial number is refused
+
+
+class Rates(_Table):
+    """Steepest slope of a set-point in each mode, a second."""
+
+    velocity: Acceleration
+    torque: TorqueRate
+    position: Speed
+
+
+class ActuatorRecord(_Table):
+    device: str
+    max_speed: Speed = Field(gt=0)
+    max_torque: Torque = Field(gt=0)
+    max_rate: Rates
+    holds_position: bool = False
+
+
+class Calibration(_Table):
+    """U (k) of the channel: an absolute part in the channel's unit and a part relative to the reading."""
+
+    certificate: str
+    laboratory: str
+    date: dt.date
+    due: dt.date
+    U: float = 0.0
+    U_relative: float = 0.0
+    k: float = Field(2.0, gt=0)
+
+
+class Channel(_Table):
+    """One measured quantity. `unit` is SI, derived from the signal."""
+
+    device: str
+    signal: str
+    unit: str = ""
+    sensor: str = ""
+    range: float | None = None
+    calibration: Calibration | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _to_si(cls, table: Any) -> Any:
+        if not isinstance(table, dict) or "signal" not in table:
+            return table
+        try:
+            unit = signal_unit(str(table["signal"]))
+        except KeyError:
+            raise ValueError(f"unknown signal {table['signal']!r}; known are {', '.join(SIGNAL_UNITS)}") from None
+        table = {**table, "unit": unit}
+        if table.get("range") is not None:
+            table["range"] = parse(table["range"], unit)
+        record = table.get("calibration")
+        if isinstance(record, dict):
+            record = dict(record)
+            if "U" in record:
+                record["U"] = parse(record["U"], unit)
+            if "U_relative" in record:
+                record["U_relative"] = parse(record["U_relative"], "1")
+            table["calibration"] = record
+        return table
+
+
+class Fixture(_Table):
+    """What the bench itself adds, measured with a dummy, and how well that is known (U with k = 2)."""
+
+    compliance: Compliance = 0.0
+    compliance_U: Compliance = 0.0
+    drag_coulomb: Torque = 0.0
+    drag_viscous: Viscous = 0.0
+    drag_U: Torque = 0.0
+    sync_skew_U: Seconds = 0.0
+    mounting_U: Angle = 0.0
+
+
+class TripLimit(_Table):
+    """The interlock trips when `channel` leaves [low, high]; SI after loading."""
+
+    channel: str
+    low: float | None = None
+    high: float | None = None
+
+
+class Interlock(_Table):
+    heartbeat: Seconds = Field(gt=0)
+    silence: Seconds = Field(gt=0)
+    limits: tuple[TripLimit, ...] = ()
+
+
+class BenchDescription(_Table):
+    bench: BenchHeader
+    bus: dict[str, Bus]
+    device: dict[str, Device]
+    actuator: dict[str, ActuatorRecord] = {}
+    channel: dict[str, Channel]
+    fixture: Fixture = Fixture()
+    interlock: Interlock
+    plant: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _limits_to_si(cls, tables: Any) -> Any:
+        """Trip limits are written in any unit of their channel's kind."""
+        if not isinstance(tables, dict):
+            return tables
+        channels, interlock = tables.get("channel", {}), tables.get("interlock", {})
+        limits = []
+        for limit in interlock.get("limits", ()):
+            name = limit.get("channel", "?")
+            if name not in channels:
+                raise ValueError(f"interlock limit names channel {name!r}, which the bench does not have")
+            unit = signal_unit(str(channels[name]["signal"]))
+            limits.append({key: parse(value, unit) if key in ("low", "high") else value for key, value in limit.items()})
+        return {**tables, "interlock": {**interlock, "limits": limits}}
+
+    @model_validator(mode="after")
+    def _refers_to_what_exists(self) -> BenchDescription:
+        for name, device in self.device.items():
+            if device.bus not in self.bus:
+                raise ValueError(f"device {name} is on bus {device.bus!r}, which is not described; buses are {', '.join(self.bus)}")
+        seen: dict[tuple[str, int], str] = {}
+        for name, device in self.device.items():
+            other = seen.setdefault((device.bus, device.address), name)
+            if other != name:
+                raise ValueError(f"devices {other} and {name} both have address {device.address} on bus {device.bus}")
+        for kind, table in (("channel", self.channel), ("actuator", self.actuator)):
+            for name, record in table.items():
+                if record.device not in self.device:
+                    raise ValueError(f"{kind} {name} is on device {record.device!r}, which is not described")
+        return self
+
+    def channels_on(self, bus: str) -> dict[str, Channel]:
+        """Channels whose device hangs on `bus`, in the order of the file: the columns of that bus's rows."""
+        return {name: c for name, c in self.channel.items() if self.device[c.device].bus == bus}
+
+    def actuators_on(self, bus: str) -> dict[str, ActuatorRecord]:
+        return {name: a for name, a in self.actuator.items() if self.device[a.device].bus == bus}
+
+    def expired(self, on: dt.date) -> list[str]:
+        """Channels whose calibration is past its due date on that day (ISO/IEC 17025 6.4.13)."""
+        return [name for name, c in self.channel.items() if c.calibration is not None and c.calibration.due < on]
+
+
+def one_line(where: str, error: ValidationError) -> str:
+    """First complaint of pydantic as one clear line: where, what."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    text = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {place + ': ' if place else ''}{text}"
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file. Raises BenchError naming the file and what is wrong with it."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BenchError(f"{path}: cannot be read ({error.strerror}); give the path of an existing file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BenchError(f"{path}: not a valid TOML file ({error})") from None
+
+
+def load_bench(path: Path) -> BenchDescription:
+    """Read and check ``bench.toml``. Raises BenchError."""
+    try:
+        return BenchDescription.model_validate(load_toml(path))
+    except ValidationError as error:
+        raise BenchError(one_line(str(path), error)) from None

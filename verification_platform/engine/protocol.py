@@ -1,0 +1,126 @@
+"""The shape of a protocol: what a metrologist reads from top to bottom to check it against its standard.
+
+A protocol holds what the standard says and nothing else: an id, bilingual title, standards, the roles it needs, its
+parameters with the source of every default, the procedure (a generator of steps) and the evaluation (recording →
+characteristics with uncertainty). It never talks to a device, a clock or a file.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from verification_platform.bench.dut import Order, Reducer
+from verification_platform.metrology.result import Result, RunStatus
+from verification_platform.metrology.units import parse
+
+from .steps import Step
+
+if TYPE_CHECKING:
+    from verification_platform.records.recording import Recording
+
+#: Where a parameter's default comes from (protocol specification §0.1).
+Mark = Literal["C", "K", "V", "P", "customer"]
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """One text in both languages of the report."""
+
+    zh: str
+    en: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standard:
+    """A standard and clause the protocol follows, with the mark of how sure the clause is."""
+
+    name: str
+    clause: str
+    mark: Mark
+
+
+@dataclass(frozen=True, slots=True)
+class Requires:
+    """Roles a bench must offer. `holds_position` lists actuators that must be able to lock their shaft."""
+
+    actuators: tuple[str, ...] = ()
+    channels: tuple[str, ...] = ()
+    holds_position: tuple[str, ...] = ()
+
+
+class ProtocolParameters(BaseModel):
+    """Parameters in SI. Give each field through `parameter`, so that its unit and source travel with it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def parameter(default: Any, *, mark: Mark, unit: str = "1", why: str = "", display: str = "", **checks: Any) -> Any:
+    """Declare one parameter: `default` as text with unit or a bare SI number; `checks` as in pydantic (ge, le, …)."""
+    return Field(default, validate_default=True, json_schema_extra={"unit": unit, "mark": mark, "why": why, "display": display or unit}, **checks)
+
+
+def quantity(unit: str) -> BeforeValidator:
+    """Annotated[float, quantity("rad/s")]: accepts ``"3 r/min"`` or a bare SI number."""
+    return BeforeValidator(lambda value: parse(value, unit))
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Something to plot: x against one or more y, in SI, with the units to display. Arrays are 1-d of equal length."""
+
+    name: str
+    title: Text
+    x_label: Text
+    y_label: Text
+    x: NDArray[np.float64]
+    ys: Mapping[str, NDArray[np.float64]]
+    x_unit: str = "1"
+    y_unit: str = "1"
+    x_display: str = ""
+    y_display: str = ""
+    kind: Literal["line", "stem", "loop"] = "line"
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What a recording says: results (without limits yet: the engine applies the order), curves, notes, status.
+
+    `findings` are reasons why the status is not VALID, or remarks a reader must see; `deviations` from the method.
+    """
+
+    results: Sequence[Result]
+    curves: Sequence[Curve] = ()
+    status: RunStatus = RunStatus.VALID
+    findings: Sequence[Text] = ()
+    deviations: Sequence[Text] = field(default_factory=tuple)
+
+
+class ProtocolError(ValueError):
+    """The protocol cannot be run or evaluated as asked; one clear line (what, where, what to do)."""
+
+
+class Protocol(ABC):
+    """Base of every protocol; instances hold no state."""
+
+    id: ClassVar[str]
+    title: ClassVar[Text]
+    purpose: ClassVar[Text]
+    standards: ClassVar[tuple[Standard, ...]]
+    dut_kinds: ClassVar[tuple[str, ...]]
+    requires: ClassVar[Requires]
+    Parameters: ClassVar[type[ProtocolParameters]]
+
+    @abstractmethod
+    def procedure(self, p: Any, dut: Reducer) -> Iterator[Step]:
+        """Steps, deterministic in parameters and DUT."""
+
+    @abstractmethod
+    def evaluate(self, recording: Recording, p: Any, order: Order) -> Evaluation:
+        """Recording → characteristics. Pure: the same recording gives the same bits."""
