@@ -1,0 +1,51 @@
+# Two commands set up everything: `make demo` and `make test`. `make help` lists the rest.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# pip's notes about its own configuration are of no use to a reader of this output
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new release of pip" || true; }
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test setup check unit ros-test bench clean
+
+help:                 ## this list
+	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: setup           ## set up, then verify a reducer on the emulated bench through ROS 2; prints where the report lies
+	@$(BIN)/pilotbench demo
+
+test: setup check unit ros-test   ## set up, then every check and every test
+
+setup: $(VENV)/.ready ros_ws/install/.ready   ## virtual environment and ROS 2 workspace, nothing outside this folder
+
+$(VENV)/.ready: requirements/lock.txt pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "pilotbench: $(PYTHON) not found; install Python 3.11 or newer with its venv module"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pilotbench: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V); set PYTHON=…"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "pilotbench: the venv module is missing; on Debian: apt-get install python3-venv"; exit 2; }
+	@echo "setting up $(VENV) (once, about a minute) …"
+	@$(PYTHON) -m venv $(VENV)
+	@set -o pipefail; $(PIP) install --require-hashes -r requirements/lock.txt $(QUIET_PIP)
+	@set -o pipefail; $(PIP) install --no-deps --no-build-isolation -e . $(QUIET_PIP)
+	@touch $@
+
+ros_ws/install/.ready: $(VENV)/.ready $(shell find ros_ws/src ros_ws/bootstrap.py -type f -not -path '*/__pycache__/*' 2>/dev/null)
+	@echo "building the ROS 2 workspace (once, about half a minute) …"
+	@$(BIN)/python ros_ws/bootstrap.py
+	@touch $@
+
+check: setup          ## style, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+unit: setup           ## tests that need no ROS graph, in parallel
+	@$(BIN)/pytest -q -n 2 -m "not ros"
+
+ros-test: setup       ## tests that start the ROS graph, one after another (they watch the clock)
+	@$(BIN)/pytest -q -m ros
+
+clean:                ## remove everything that `make` has made
+	rm -rf $(VENV) .cache ros_ws/build ros_ws/install ros_ws/log
