@@ -11,15 +11,16 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from drivers.device import Block, Setpoint
+from verification_platform.bench.trip import BenchTrip as BenchTrip  # raised below the seam, caught above it
 from verification_platform.records.marks import SegmentMark
 
 
-class BenchTrip(Exception):
-    """The bench took the torque off: an interlock, a lost process, a device fault. `reason` is one clear line."""
+class Envelope(Protocol):
+    """What bench and component under test allow (`bench.envelope.SafetyEnvelope`)."""
 
-    def __init__(self, reason: str, *, safety: bool = True) -> None:
-        self.reason, self.safety = reason, safety
-        super().__init__(reason)
+    def check(self, role: str, setpoint: Setpoint) -> None:
+        """Raises CommandRefused for a set-point beyond a limit; nothing is ever clamped."""
+        ...
 
 
 class BenchPort(Protocol):

@@ -1,0 +1,319 @@
+"""The whole bench behind the wires: drive servo, harmonic reducer, load servo, and the sensors that watch
+them.
+
+One fixed integration step at a time: servos and friction give efforts, the rigid bodies turn, the mesh
+answers. All state that a sensor can read belongs to one instant, so angle and torque of a row fit together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from drivers.device import Command
+from verification_platform.bench.description import BenchDescription, BenchError
+from verification_platform.bench.dut import Order
+from verification_platform.metrology.units import ARCSEC
+
+from .parameters import PlantParameters
+from .reducer import HarmonicMesh, Housing, InputFriction
+from .rigid import RigidBodies, RotorAndFlange
+from .sensors import AngleEncoder, CalibrationU, Thermometer, TorqueTransducer, normals
+from .servo import ServoLoop, ServoTuning
+from .truth import Truth
+
+_HEAT_S = 0.01  # the thermal network moves on this grid
+# Noise of one reading, one standard deviation.
+_ENCODER_NOISE = {"input_angle": 1.0 * ARCSEC, "output_angle": 0.1 * ARCSEC}
+_SPEED_NOISE = 5e-3  # rad/s, of a drive's velocity estimate
+_TORQUE_NOISE = 1e-4  # of the range
+_CURRENT_NOISE = 3e-4  # of the drive's peak torque
+_TEMPERATURE_NOISE = 0.01  # K
+
+
+class HarmonicBenchPlant:
+    """Implements `drivers.emulators.plant.Plant`. Made by `make_plant`; owned by one thread."""
+
+    def __init__(
+        self,
+        bench: BenchDescription,
+        order: Order,
+        parameters: PlantParameters,
+        seed: int,
+        bodies: RigidBodies | None = None,
+    ) -> None:
+        dut, fixture = order.dut, bench.fixture
+        for role in ("drive", "load"):
+            if role not in bench.actuator:
+                raise BenchError(
+                    f"bench {bench.bench.id}: the plant harmonic_bench needs an actuator {role!r}"
+                )
+        drive, load = bench.actuator["drive"], bench.actuator["load"]
+        draws = np.random.default_rng([seed, 0])
+        self.bodies: RigidBodies = bodies or RotorAndFlange(
+            parameters.rotor_inertia, parameters.flange_inertia, parameters.step
+        )
+        self._dt = dt = self.bodies.step_s
+
+        try:
+            law = parameters.torsion_law(dut)
+            orders = parameters.orders(dut)
+            self._mesh = HarmonicMesh(dut.ratio, dut.sense, orders, law, parameters.mesh_damping)
+        except ValueError as error:
+            raise BenchError(f"bench {bench.bench.id}: plant: {error}") from None
+        # What the bench adds is known only within its U (k = 2).
+        compliance = fixture.compliance + float(draws.normal(0.0, 1.0)) * fixture.compliance_U / 2
+        drag = max(0.0, fixture.drag_coulomb + float(draws.normal(0.0, 1.0)) * fixture.drag_U / 2)
+        skew = float(draws.normal(0.0, 1.0)) * fixture.sync_skew_U / 2
+        load_gain = 1.0 + 2e-3 * float(draws.normal(0.0, 1.0))
+        self._compliance, self._skew = compliance, skew
+        self._friction = InputFriction(
+            parameters.friction_coulomb,
+            parameters.friction_viscous,
+            parameters.friction_load / dut.ratio,
+            drag,
+            fixture.drag_viscous,
+            parameters.rotor_inertia / dt,
+        )
+        self._housing = Housing(
+            parameters.ambient,
+            parameters.ambient_swing,
+            parameters.heat_capacity,
+            parameters.thermal_resistance,
+        )
+        self._drive = ServoLoop(
+            ServoTuning(
+                inertia=parameters.rotor_inertia,
+                bandwidth=400.0,
+                integral_rate=100.0,
+                stiffness_rate=60.0,
+                max_torque=drive.max_torque,
+                max_speed=1.05 * drive.max_speed,
+                ripple=parameters.cogging,
+                ripple_order=parameters.cogging_order,
+            ),
+            dt,
+        )
+        self._load = ServoLoop(
+            ServoTuning(
+                inertia=parameters.flange_inertia,
+                bandwidth=80.0,
+                integral_rate=20.0,
+                stiffness_rate=15.0,
+                max_torque=load.max_torque,
+                max_speed=1.05 * load.max_speed,
+                torque_gain=load_gain,
+                ripple=parameters.load_ripple,
+                ripple_order=parameters.load_ripple_order,
+            ),
+            dt,
+        )
+        self._servos = {drive.device: (self._drive, 0), load.device: (self._load, 1)}
+
+        self._wave_generator_per_step = parameters.wave_generator_inertia / dt
+        self._steps_per_heat = max(1, round(_HEAT_S / dt))
+        self._steps = 0
+        self._lead_s = 0.0
+        self._heat = 0.0  # N·m·rad/s summed over steps since the thermal network last moved
+        self._angles, self._speeds = (0.0, 0.0), (0.0, 0.0)
+        self._input_torque = 0.0
+        self._mesh_torque = self._mesh.torque(0.0, self._mesh.output_angle, 0.0, 0.0)
+        self.truth = Truth(
+            ratio=dut.ratio,
+            sense=dut.sense,
+            orders=orders,
+            law=law,
+            friction_coulomb=parameters.friction_coulomb,
+            friction_viscous=parameters.friction_viscous,
+            friction_load=parameters.friction_load,
+            friction_per_kelvin=parameters.friction_per_kelvin,
+            reference_temperature=parameters.reference_temperature,
+            compliance=compliance,
+            drag_coulomb=drag,
+            drag_viscous=fixture.drag_viscous,
+            sync_skew=skew,
+        )
+        self._update_friction_scale()
+        self._readers = self._make_readers(bench, seed)
+
+    def advance(self, t_s: float) -> None:
+        """See `Plant.advance`. Integrates whole steps; the rest of a step is extrapolated by the angle
+        sensors.
+        """
+        whole = int(t_s / self._dt + 1e-6)
+        while self._steps < whole:
+            n = min(whole - self._steps, self._steps_per_heat - self._steps % self._steps_per_heat)
+            self._integrate(n)
+        self._lead_s = max(0.0, t_s - self._steps * self._dt)
+
+    def command(self, device: str, command: Command | None) -> None:
+        """See `Plant.command`. Raises BenchError for a device that is no servo."""
+        try:
+            servo, body = self._servos[device]
+        except KeyError:
+            raise BenchError(
+                f"plant: device {device!r} is no servo; servos are {', '.join(self._servos)}"
+            ) from None
+        servo.command(command, self._angles[body])
+
+    def read(self, device: str, signal: str) -> float:
+        """See `Plant.read`. Raises BenchError for a signal the plant does not have."""
+        return self.reader(device, signal)()
+
+    def reader(self, device: str, signal: str) -> Callable[[], float]:
+        """The function behind `read`, for callers that read the same signal every cycle. Raises
+        BenchError.
+        """
+        try:
+            return self._readers[device, signal]
+        except KeyError:
+            known = ", ".join(f"{d}.{s}" for d, s in self._readers)
+            raise BenchError(f"plant: no signal {device}.{signal}; signals are {known}") from None
+
+    def close(self) -> None:
+        """Let go of the bodies' engine."""
+        self.bodies.close()
+
+    @property
+    def time_s(self) -> float:
+        return self._steps * self._dt
+
+    @property
+    def angles(self) -> tuple[float, float]:
+        """True angles of input and output shaft, rad."""
+        return self._angles
+
+    @property
+    def speeds(self) -> tuple[float, float]:
+        """True speeds of input and output shaft, rad/s."""
+        return self._speeds
+
+    @property
+    def output_torque(self) -> float:
+        """True torque into the reducer's output, N·m."""
+        return self._mesh_torque
+
+    @property
+    def input_torque(self) -> float:
+        """True torque through TQ1 into the reducer's input, N·m."""
+        return self._input_torque
+
+    @property
+    def housing_temperature(self) -> float:
+        """True housing temperature, K."""
+        return self._housing.temperature
+
+    def saturated(self, device: str) -> bool:
+        """Whether the servo stands at its torque limit."""
+        return self._servos[device][0].saturated
+
+    def _integrate(self, n: int) -> None:
+        """`n` steps that end at or before the next move of the thermal network."""
+        drive, load = self._drive.torque, self._load.torque
+        friction, mesh, bodies = self._friction.torque, self._mesh, self.bodies.step
+        (q1, q2), (v1, v2), torque = self._angles, self._speeds, self._mesh_torque
+        reflected = torque * mesh.input_gain
+        heat = opposing = v1_before = 0.0
+        for _ in range(n):
+            effort = drive(q1, v1) + reflected
+            opposing = friction(v1, effort, torque)
+            v1_before = v1
+            _, (q1, q2), (v1, v2) = bodies((effort - opposing, load(q2, v2) - torque))
+            heat += opposing * v1
+            through = opposing - reflected
+            torque = mesh.torque(q1, q2, v1, v2)
+            reflected = torque * mesh.input_gain
+        self._angles, self._speeds, self._mesh_torque = (q1, q2), (v1, v2), torque
+        self._input_torque = through + self._wave_generator_per_step * (v1 - v1_before)
+        self._heat += heat
+        self._steps += n
+        if self._steps % self._steps_per_heat == 0:
+            self._housing.advance(self.time_s, self._heat * self._dt, self._steps_per_heat * self._dt)
+            self._heat = 0.0
+            self._update_friction_scale()
+
+    def _update_friction_scale(self) -> None:
+        self._friction.set_scale(self.truth.friction_scale(self._housing.temperature))
+
+    def _make_readers(self, bench: BenchDescription, seed: int) -> dict[tuple[str, str], Callable[[], float]]:
+        """(device, signal) → reader. Channels are found by role; each sensor has a random stream of its
+        own.
+        """
+
+        def stream(number: int) -> np.random.Generator:
+            return np.random.default_rng([seed, number])
+
+        def calibration(role: str) -> CalibrationU:
+            return CalibrationU.of(bench.channel.get(role))
+
+        def torque_range(role: str, default: float) -> float:
+            channel = bench.channel.get(role)
+            return channel.range if channel is not None and channel.range else default
+
+        drive, load = bench.actuator["drive"], bench.actuator["load"]
+        input_range, output_range = torque_range("input_torque", 5.0), torque_range("output_torque", 200.0)
+        en1 = AngleEncoder(calibration("input_angle").absolute, _ENCODER_NOISE["input_angle"], stream(1))
+        en2 = AngleEncoder(
+            calibration("output_angle").absolute,
+            _ENCODER_NOISE["output_angle"],
+            stream(2),
+            bench.fixture.mounting_U / 2,
+        )
+        en3 = AngleEncoder(5 * ARCSEC, ARCSEC, stream(3))  # motor encoder of the load servo
+        tq1 = TorqueTransducer(
+            calibration("input_torque"), input_range, _TORQUE_NOISE * input_range, stream(4)
+        )
+        tq2 = TorqueTransducer(
+            calibration("output_torque"), output_range, _TORQUE_NOISE * output_range, stream(5)
+        )
+        housing = Thermometer(calibration("housing_temperature").absolute, _TEMPERATURE_NOISE, stream(6))
+        ambient = Thermometer(calibration("ambient_temperature").absolute, _TEMPERATURE_NOISE, stream(7))
+        noise = {name: normals(stream(10 + k)) for k, name in enumerate(("v1", "v2", "i1", "i2"))}
+        self.sensors = {
+            "input_angle": en1,
+            "output_angle": en2,
+            "input_torque": tq1,
+            "output_torque": tq2,
+            "housing_temperature": housing,
+            "ambient_temperature": ambient,
+        }
+
+        def input_angle() -> float:
+            return en1.read(self._angles[0] + self._lead_s * self._speeds[0])
+
+        def output_angle() -> float:
+            # The encoder sees the fixture give way under the torque, and latches a little off EN1.
+            shaft = self._angles[1] + (self._lead_s + self._skew) * self._speeds[1]
+            return en2.read(shaft + self._compliance * self._mesh_torque)
+
+        readers: dict[tuple[str, str], Callable[[], float]] = {
+            (drive.device, "position"): input_angle,
+            (drive.device, "velocity"): lambda: self._speeds[0] + _SPEED_NOISE * next(noise["v1"]),
+            (drive.device, "torque"): lambda: (
+                self._drive.current + _CURRENT_NOISE * drive.max_torque * next(noise["i1"])
+            ),
+            (load.device, "position"): lambda: en3.read(self._angles[1] + self._lead_s * self._speeds[1]),
+            (load.device, "velocity"): lambda: self._speeds[1] + 0.1 * _SPEED_NOISE * next(noise["v2"]),
+            (load.device, "torque"): lambda: (
+                self._load.current + _CURRENT_NOISE * load.max_torque * next(noise["i2"])
+            ),
+        }
+        by_role: dict[str, Callable[[], float]] = {
+            "output_angle": output_angle,
+            "input_torque": lambda: tq1.read(self._input_torque),
+            "output_torque": lambda: tq2.read(self._mesh_torque),
+            "housing_temperature": lambda: housing.read(self._housing.temperature),
+            "ambient_temperature": lambda: ambient.read(self._housing.ambient),
+        }
+        for role, channel in bench.channel.items():
+            key = channel.device, channel.signal
+            if role in by_role:
+                readers[key] = by_role[role]
+            elif key not in readers:
+                raise BenchError(
+                    f"bench {bench.bench.id}: channel {role} ({channel.device}.{channel.signal}) has no "
+                    f"counterpart in the plant harmonic_bench; by role it knows {', '.join(by_role)}, "
+                    f"and the signals of {drive.device} and {load.device}"
+                )
+        return readers

@@ -1,0 +1,125 @@
+"""The inner loops of a servo drive, as far as a test bench notices them.
+
+Position → velocity → torque, run once an integration step: a P position loop with velocity feed-forward on
+interpolated set-points (as a CiA 402 drive does in CSP), a PI velocity loop, and a current loop seen as a
+first-order lag.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from drivers.device import Command, Mode
+
+
+@dataclass(frozen=True, slots=True)
+class ServoTuning:
+    """`bandwidth` of the velocity loop in rad/s on `inertia` (kg·m²); `stiffness_rate` of the position loop
+    in 1/s.
+    """
+
+    inertia: float
+    bandwidth: float
+    integral_rate: float
+    stiffness_rate: float
+    max_torque: float
+    max_speed: float
+    lag_s: float = 0.3e-3
+    torque_gain: float = 1.0  # true torque per torque believed
+    ripple: float = 0.0  # cogging, N·m
+    ripple_order: float = 1.0
+
+
+class ServoLoop:
+    """One servo. `current` is the torque it believes to give, `saturated` says that the limit is reached."""
+
+    __slots__ = (
+        "_alpha",
+        "_dt",
+        "_gain",
+        "_integral",
+        "_integral_gain",
+        "_left",
+        "_mode",
+        "_reference",
+        "_ripple",
+        "_ripple_order",
+        "_slope",
+        "_steps",
+        "_stiffness",
+        "_torque_gain",
+        "_tuning",
+        "_value",
+        "current",
+        "saturated",
+    )
+
+    def __init__(self, tuning: ServoTuning, step_s: float) -> None:
+        self._tuning, self._dt = tuning, step_s
+        self._gain = tuning.inertia * tuning.bandwidth
+        self._integral_gain = self._gain * tuning.integral_rate * step_s
+        self._stiffness = tuning.stiffness_rate
+        self._alpha = step_s / (tuning.lag_s + step_s)
+        self._torque_gain = tuning.torque_gain
+        self._ripple, self._ripple_order = tuning.ripple, tuning.ripple_order
+        self._mode: Mode | None = None
+        self._value = self._reference = self._slope = self._integral = 0.0
+        self._left = self._steps = 0
+        self.current = 0.0
+        self.saturated = False
+
+    @property
+    def mode(self) -> Mode | None:
+        """Mode of the last set-point; None when the torque is off."""
+        return self._mode
+
+    def command(self, command: Command | None, angle: float) -> None:
+        """Take a set-point; `angle` is where the shaft stands now. A change of mode is bumpless."""
+        if command is None:
+            self._mode = None
+            return
+        if command.mode is not self._mode:
+            self._integral = self.current
+            self._reference, self._slope, self._left, self._steps = angle, 0.0, 0, 0
+            self._mode = command.mode
+        if command.mode is Mode.POSITION:
+            # Reach the new position in the time since the last one, never faster than the shaft may turn.
+            way = command.value - self._reference
+            shortest = math.ceil(abs(way) / (self._tuning.max_speed * self._dt))
+            steps = max(min(self._steps, 40), shortest, 1)
+            self._slope, self._left, self._steps = way / steps, steps, 0
+        self._value = command.value
+
+    def torque(self, angle: float, speed: float) -> float:
+        """Torque on the shaft during the next step, N·m, from its angle (rad) and speed (rad/s)."""
+        mode, tuning = self._mode, self._tuning
+        if mode is None:
+            demand = self._integral = 0.0
+        elif mode is Mode.TORQUE:
+            demand = self._value
+        else:
+            wanted = self._value
+            if mode is Mode.POSITION:
+                wanted = 0.0
+                self._steps += 1
+                if self._left:
+                    self._left -= 1
+                    self._reference = self._reference + self._slope if self._left else self._value
+                    wanted = self._slope / self._dt
+                wanted += self._stiffness * (self._reference - angle)
+            if wanted > tuning.max_speed:
+                wanted = tuning.max_speed
+            elif wanted < -tuning.max_speed:
+                wanted = -tuning.max_speed
+            error = wanted - speed
+            demand = self._gain * error + self._integral
+            if -tuning.max_torque < demand < tuning.max_torque:
+                self._integral += self._integral_gain * error
+        self.saturated = False
+        if demand > tuning.max_torque:
+            demand, self.saturated = tuning.max_torque, True
+        elif demand < -tuning.max_torque:
+            demand, self.saturated = -tuning.max_torque, True
+        self.current += self._alpha * (demand - self.current)
+        return self._torque_gain * self.current + self._ripple * math.sin(self._ripple_order * angle)
