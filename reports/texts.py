@@ -1,0 +1,177 @@
+"""The vocabulary of a report in both languages: verdicts, quantities, conditions, channels, mandatory statements.
+
+A name that is not in a table is printed as it stands: an unknown quantity is shown by its symbol, never left out.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from verification_platform.engine.protocol import Text
+from verification_platform.metrology.result import RunStatus, Verdict
+
+VERDICTS = {
+    Verdict.PASS: Text("合格", "Pass"),
+    Verdict.CONDITIONAL_PASS: Text("有条件合格", "Conditional pass"),
+    Verdict.INCONCLUSIVE: Text("无法判定", "Inconclusive"),
+    Verdict.CONDITIONAL_FAIL: Text("有条件不合格", "Conditional fail"),
+    Verdict.FAIL: Text("不合格", "Fail"),
+    Verdict.NONE: Text("仅报告", "Report only"),
+}
+#: Colour family of a verdict in the template. Colour never stands alone: the words are always printed.
+TONES = {
+    Verdict.PASS: "good",
+    Verdict.CONDITIONAL_PASS: "fair",
+    Verdict.INCONCLUSIVE: "open",
+    Verdict.CONDITIONAL_FAIL: "poor",
+    Verdict.FAIL: "bad",
+    Verdict.NONE: "plain",
+}
+SENTENCES = {
+    Verdict.PASS: Text("全部有限值的特性均合格。", "Every characteristic with a limit passes."),
+    Verdict.CONDITIONAL_PASS: Text(
+        "至少一项结果在限值以内、但落在保护带内：有条件合格。", "At least one result lies within its limit but inside the guard band: conditional pass."
+    ),
+    Verdict.INCONCLUSIVE: Text("至少一项试验或判定不成立，不能得出总体结论。", "At least one run or decision is inconclusive: no overall conclusion can be drawn."),
+    Verdict.CONDITIONAL_FAIL: Text(
+        "至少一项结果超出限值、但落在保护带内：有条件不合格。", "At least one result lies beyond its limit but inside the guard band: conditional fail."
+    ),
+    Verdict.FAIL: Text("至少一项结果超出限值与保护带。", "At least one result lies beyond its limit and the guard band."),
+    Verdict.NONE: Text("订单未规定限值，仅报告结果。", "The order sets no limits: results are reported only."),
+}
+STATUSES = {
+    RunStatus.VALID: (Text("有效", "Valid"), "good"),
+    RunStatus.INVALID: (Text("无效", "Invalid"), "bad"),
+    RunStatus.INCONCLUSIVE: (Text("不充分", "Inconclusive"), "open"),
+    RunStatus.ABORTED_SAFETY: (Text("安全中止", "Aborted by safety"), "bad"),
+}
+
+#: ISO/IEC 17025:2017 7.8.2.1 l and note, 7.8.2.2; the prototype statement of the platform.
+STATEMENTS = (
+    Text("本报告结果仅与所检样品有关。", "The results relate only to the items tested."),
+    Text("未经实验室书面批准，不得部分复制本报告（全文复制除外）。", "This report shall not be reproduced except in full without written approval of the laboratory."),
+    Text("样品为中试样机，结果不代表批量产品。", "The sample is a prototype; the results do not represent series production."),
+    Text("样品按收到时的状态检测；样品数据由客户提供。", "The item was tested as received; item data were supplied by the customer."),
+)
+DRAFT_STATEMENT = Text(
+    "草稿：本报告未经授权签字人签署，不具有正式报告的效力。", "DRAFT: not signed by an authorised person; this is not a released report."
+)
+ROLES = {"prepared": Text("编制", "Prepared by"), "checked": Text("审核", "Checked by"), "authorised": Text("批准", "Authorised by")}
+
+BENCH_KINDS = {
+    "emulated": Text("线缆级仿真台架", "emulated (byte-exact devices, simulated plant)"),
+    "simulated": Text("内置仿真台架", "simulated (built-in plant, virtual time)"),
+    "hardware": Text("实物台架", "hardware"),
+}
+
+CHANNELS = {
+    "ambient_temperature": Text("环境温度", "Ambient temperature"),
+    "housing_temperature": Text("壳体温度", "Housing temperature"),
+    "ambient_humidity": Text("相对湿度", "Relative humidity"),
+}
+
+QUANTITIES = {
+    "TE_pp": Text("传动误差峰峰值", "transmission error, peak to peak"),
+    "TE_pp_worst": Text("单转最大传动误差峰峰值", "transmission error, worst single revolution"),
+    "TE_rms": Text("传动误差均方根", "transmission error, r.m.s."),
+    "A": Text("传动误差阶次幅值", "amplitude of a transmission-error order"),
+    "LM_mid": Text("空程（滞回中线）", "lost motion, midline"),
+    "LM_HD": Text("空程（±4 % 小循环）", "lost motion, loop to ±4 %"),
+    "LM_outer": Text("空程（含滞回）", "lost motion including hysteresis"),
+    "BL_0": Text("零转矩滞回宽度（回差）", "hysteresis width at zero torque (backlash)"),
+    "K_ba": Text("扭转刚度 b/a", "torsional stiffness b/a"),
+    "K_1": Text("扭转刚度，第一段", "torsional stiffness, section 1"),
+    "K_2": Text("扭转刚度，第二段", "torsional stiffness, section 2"),
+    "K_3": Text("扭转刚度，第三段", "torsional stiffness, section 3"),
+    "phi_max": Text("额定转矩扭转角（正）", "torsion at +T_N"),
+    "phi_min": Text("额定转矩扭转角（负）", "torsion at −T_N"),
+    "W": Text("滞回损失", "hysteresis loss per loop"),
+    "T_NL": Text("空载运行转矩", "no-load running torque"),
+    "T_C": Text("库仑摩擦转矩", "Coulomb friction torque"),
+    "T_v": Text("粘性摩擦系数", "viscous friction coefficient"),
+    "T_offset": Text("转矩零偏", "torque offset"),
+    "reversal_offset": Text("换向偏移", "reversal offset"),
+    "offset": Text("零偏", "offset"),
+    "closure": Text("闭合差", "closure"),
+}  # fmt: skip
+_GREEK = {"phi": "φ", "eta": "η", "theta": "θ", "sigma": "σ", "omega": "ω", "delta": "δ"}
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A quantity's symbol: ``LM_mid`` is LM with subscript mid."""
+
+    base: str
+    sub: str
+
+
+def symbol(quantity: str) -> Symbol:
+    """Split ``LM_mid(3 %)`` into base and subscript; Greek letters by name."""
+    base, _, sub = quantity.partition("_")
+    return Symbol(_GREEK.get(base, base), sub.replace("_", ","))
+
+
+def quantity_name(quantity: str) -> Text | None:
+    """What a quantity is called: ``A_200`` and ``LM_mid(3 %)`` are found by their stem. None when unknown."""
+    stem = re.sub(r"\(.*\)$", "", quantity)
+    return QUANTITIES.get(stem) or QUANTITIES.get(re.sub(r"_[\d.]+$", "", stem))
+
+
+#: Conditions: key → label and display unit ("" as it stands, "T_N" a fraction of the rated torque).
+_CONDITIONS = {
+    "load": (Text("负载", "load"), "T_N"),
+    "direction": (Text("方向", "direction"), "direction"),
+    "order": (Text("阶次", "order"), ""),
+    "repeat": (Text("重复", "repeat"), ""),
+    "position": (Text("位置", "position"), ""),
+    "speed": (Text("转速", "speed"), "r/min"),
+    "speed_rad_s": (Text("输入转速", "input speed"), "r/min"),
+    "input_speed": (Text("输入转速", "input speed"), "r/min"),
+    "output_speed": (Text("输出转速", "output speed"), "r/min"),
+    "p": (Text("转矩点 p", "torque point p"), "%"),
+    "side": (Text("侧", "side"), "direction"),
+    "definition": (Text("定义", "definition"), ""),
+    "mode": (Text("方式", "mode"), ""),
+    "temperature": (Text("温度", "temperature"), "°C"),
+}  # fmt: skip
+_DIRECTIONS = {1: Text("正向 (+)", "forward (+)"), -1: Text("反向 (−)", "reverse (−)"), 0: Text("双向", "both")}
+
+
+def condition(key: str, value: object) -> Text:
+    """One condition of a result in words, e.g. ``负载 50 % T_N`` / ``load 50 % T_N``; unknown keys as they stand."""
+    from .formatting import plain, typographic, unit_symbol
+
+    label, how = _CONDITIONS.get(key, (Text(key.replace("_", " "), key.replace("_", " ")), ""))
+    if how == "direction" and isinstance(value, int | float) and value in _DIRECTIONS:
+        words = _DIRECTIONS[int(value)]
+        return Text(words.zh, words.en)
+    if isinstance(value, bool):
+        return Text(f"{label.zh}：{'是' if value else '否'}", f"{label.en}: {'yes' if value else 'no'}")
+    if isinstance(value, str):
+        shown = value
+    elif how == "T_N" and isinstance(value, int | float):
+        shown = f"{typographic(f'{100 * value:.6g}')} % T_N"
+    elif how and isinstance(value, int | float):
+        shown = f"{plain(float(value), how)} {unit_symbol(how)}"
+    else:
+        shown = typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
+    return Text(f"{label.zh} {shown}", f"{label.en} {shown}")
+
+#: Series of charts.
+_SERIES = {
+    "forward": Text("正向", "forward"),
+    "reverse": Text("反向", "reverse"),
+    "cw": Text("顺时针", "CW"),
+    "ccw": Text("逆时针", "CCW"),
+    "up": Text("加载（转矩增）", "torque rising"),
+    "down": Text("卸载（转矩减）", "torque falling"),
+    "midline": Text("中线", "midline"),
+    "fit": Text("拟合", "fit"),
+    "measured": Text("测得", "measured"),
+}
+
+
+def series_name(name: str) -> Text:
+    """What a series of a chart is called in its legend; unknown names as they stand."""
+    return _SERIES.get(name, Text(name.replace("_", " "), name.replace("_", " ")))

@@ -1,0 +1,383 @@
+"""From report data to what the template sets: every number becomes text here, in display units.
+
+`view(data)` is pure: the same data give the same JSON, hence the same PDF. The template adds layout and the words that
+every report carries; it does no arithmetic on results.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from verification_platform.engine.protocol import Text
+from verification_platform.metrology.records import ChannelRecord
+from verification_platform.metrology.result import Contribution, LimitType, Result, RunStatus, Verdict
+
+from . import formatting as fmt
+from . import texts
+from .model import ReportData, Run
+from .typefaces import FAMILIES
+
+#: The PDF's attachments: name, relationship, MIME type, description.
+ATTACHMENTS = (
+    {"file": "results.json", "relationship": "data", "mime": "application/json", "description": "Results with uncertainty budgets and seals"},
+    {"file": "report.json", "relationship": "source", "mime": "application/json", "description": "All data of this report"},
+)  # fmt: skip
+_ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
+_TIGHT = ("″", "′", "°")  # these stand close to their number
+
+
+def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
+    """The template's ``data.json``. `figures` maps (run id, curve name) to the file of its chart."""
+    moment = data.moment
+    draft_note = (texts.DRAFT_STATEMENT,) if data.draft else ()
+    return {
+        "langs": list(data.languages),
+        "fonts": list(FAMILIES),
+        "title": f"检测报告 Test Report {data.number}",
+        "author": _words(data.lab.name) if data.lab.name else "not stated",
+        "description": "Test report with results and sealed raw data references",
+        "date": {"year": moment.year, "month": moment.month, "day": moment.day},
+        "number": data.number,
+        "draft": data.draft,
+        "lab": {
+            "name": _text(data.lab.name),
+            "address": _text(data.lab.address),
+            "contact": data.lab.contact,
+            "site": _text(data.lab.site) or _text(data.lab.address),
+        },
+        "customer": {"name": data.customer.name, "contact": data.customer.contact},
+        "item": _item(data),
+        "performed": _period(data.runs),
+        "issued": data.issued.isoformat() if data.issued else None,
+        "methods": _method_names(data.runs),
+        "verdict": {**_verdict(data.verdict), "sentence": _text(texts.SENTENCES[data.verdict])},
+        "summary": [{"protocol": run.protocol, **_row(r)} for run in data.runs for r in run.results if r.verdict is not Verdict.NONE],
+        "signatories": _signatories(data),
+        "statements": [_text(t) for t in (*draft_note, *texts.STATEMENTS)],
+        "runs": [_run(run, figures) for run in data.runs],
+        "deviations": [{"protocol": run.protocol, "texts": ds} for run in data.runs if (ds := _deviations(run))],
+        "parameters": [
+            {"protocol": run.protocol, "name": p.name, "value": p.value, "default": p.default, "mark": p.mark, "why": p.why, "changed": p.changed}
+            for run in data.runs
+            for p in run.parameters
+        ],
+        "rules": _rules(data.runs),
+        "zones": _zones(),
+        "equipment": _equipment(data.runs),
+        "fixture": _fixture(data.runs),
+        "emulated": any(run.bench_kind != "hardware" for run in data.runs),
+        "seals": [_seal(run) for run in data.runs],
+        "software": _software(data),
+        "attachments": [dict(a) for a in ATTACHMENTS],
+    }
+
+
+def _text(text: Text | None) -> dict[str, str] | None:
+    return None if text is None else {"zh": text.zh, "en": text.en}
+
+
+def _words(text: Text) -> str:
+    return text.zh if text.zh == text.en else f"{text.zh} {text.en}"
+
+
+def _pair(zh: str, en: str) -> dict[str, str]:
+    return {"zh": zh, "en": en}
+
+
+def _moment(moment: dt.datetime | None) -> str:
+    return "" if moment is None else moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _period(runs: Sequence[Run]) -> str:
+    days = sorted(m.astimezone(dt.UTC).date().isoformat() for run in runs for m in (run.started, run.ended) if m)
+    if not days:
+        return ""
+    return days[0] if days[0] == days[-1] else f"{days[0]} – {days[-1]}"
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
+    return {"label": _text(texts.VERDICTS[verdict]), "tone": texts.TONES[verdict]}
+
+
+def _item(data: ReportData) -> dict[str, Any]:
+    dut, rated = data.order.dut, fmt.quantity
+    kind = {"harmonic": ("谐波减速器", "harmonic reducer"), "rv": ("RV 减速器", "RV reducer"), "cycloid": ("摆线减速器", "cycloidal reducer"), "planetary": ("行星减速器", "planetary reducer")}[dut.type]  # fmt: skip
+    rows = [
+        (_pair("名称", "Kind"), _pair(*kind)),
+        (_pair("制造商", "Manufacturer"), dut.manufacturer),
+        (_pair("型号", "Model"), dut.model),
+        (_pair("编号", "Serial number"), dut.serial),
+        (_pair("减速比 i", "Ratio i"), f"{dut.ratio:g}"),
+        (_pair("转向 s", "Rotation sense s"), fmt.typographic(f"{dut.sense:+d}")),
+        (_pair("额定转矩 T_N", "Rated torque T_N"), rated(dut.rated_torque, "N·m")),
+        (_pair("最大转矩", "Maximum torque"), rated(dut.max_torque, "N·m")),
+        (_pair("额定输入转速 n_N", "Rated input speed n_N"), rated(dut.rated_speed, "r/min")),
+        (_pair("最高输入转速", "Maximum input speed"), rated(dut.max_speed, "r/min")),
+        (_pair("转矩分段 T_1 / T_2", "Torque breaks T_1 / T_2"), f"{rated(dut.torque_1, 'N·m')} / {rated(dut.torque_2, 'N·m')}"),
+        (_pair("壳体温度上限", "Housing limit"), rated(dut.housing_limit, "°C")),
+        (_pair("润滑剂", "Lubricant"), dut.lubricant or _pair("未填写", "not stated")),
+        (_pair("收样状态", "Condition on receipt"), _text(data.item.condition) or _pair("未填写", "not stated")),
+        (_pair("收样日期", "Date of receipt"), data.item.received.isoformat() if data.item.received else _pair("未填写", "not stated")),
+        (_pair("抽样", "Sampling"), _text(data.item.sampling) or _pair("非实验室抽样", "not sampled by the laboratory")),
+    ]
+    return {
+        "headline": f"{dut.manufacturer} {dut.model}",
+        "name": f"{dut.manufacturer} {dut.model}",
+        "serial": dut.serial,
+        "received": data.item.received.isoformat() if data.item.received else "",
+        "rows": [{"label": label, "value": value} for label, value in rows],
+    }
+
+
+def _methods(run: Run) -> list[dict[str, str]]:
+    zh, en = ("参照", "based on") if run.modified else ("依据", "according to")
+    return [_pair(f"{zh} {s.name} 第 {s.clause} 条", f"{en} {s.name} cl. {s.clause}") for s in run.standards]
+
+
+def _method_names(runs: Sequence[Run]) -> list[str]:
+    names = [f"{run.protocol} · {s.name} ({s.clause})" for run in runs for s in run.standards[:1]]
+    return list(dict.fromkeys(names))
+
+
+def _signatories(data: ReportData) -> list[dict[str, Any]]:
+    signed = {person.role: person for person in data.signatories}
+    rows = []
+    for role, label in texts.ROLES.items():
+        person = signed.get(role)  # type: ignore[call-overload]
+        rows.append({"role": _text(label), "name": person.name if person else None, "date": person.signed.isoformat() if person else ""})
+    return rows
+
+
+def _row(result: Result) -> dict[str, Any]:
+    shown = fmt.show(result)
+    sign = texts.symbol(result.quantity)
+    judged = result.verdict is not Verdict.NONE and result.limit_type is not LimitType.REPORT_ONLY
+    p = result.p_conform
+    risk = ""
+    if judged and p is not None:
+        risk = f"{'PFA' if result.verdict in _ACCEPTED else 'PFR'} {fmt.probability(1 - p if result.verdict in _ACCEPTED else p)}"
+    return {
+        "symbol": {"base": sign.base, "sub": sign.sub},
+        "name": _text(texts.quantity_name(result.quantity)),
+        "conditions": [_text(texts.condition(k, v)) for k, v in result.conditions.items()],
+        "value": shown.value,
+        "U": shown.U,
+        "unit": shown.unit,
+        "gap": "" if shown.unit in _TIGHT else " ",
+        "k": f"{result.k:.2f}",
+        "limit": fmt.limit(result),
+        "rule": result.rule,
+        "judged": judged,
+        "verdict": _verdict(result.verdict),
+        "p": fmt.probability(p),
+        "risk": risk,
+    }
+
+
+def _run(run: Run, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
+    status, tone = texts.STATUSES[run.status]
+    return {
+        "protocol": run.protocol,
+        "title": _text(run.title),
+        "purpose": _text(run.purpose),
+        "methods": _methods(run),
+        "status": {"label": _text(status), "tone": tone},
+        "started": _moment(run.started),
+        "ended": _moment(run.ended),
+        "bench": _pair(f"{run.bench} {run.bench_title.zh if run.bench_title else ''}".strip(), f"{run.bench} {run.bench_title.en if run.bench_title else ''}".strip()),
+        "bench_kind": _text(texts.BENCH_KINDS.get(run.bench_kind, Text(run.bench_kind, run.bench_kind))),
+        "environment": _environment(run),
+        "findings": [_text(f) for f in run.findings],
+        "rows": [_row(r) for r in run.results],
+        "figures": [
+            {
+                "file": figures[run.id, curve.name],
+                "caption": _text(curve.title),
+                "alt": f"{curve.title.zh} {curve.title.en}: {curve.y_label.zh} {curve.y_label.en} / {curve.x_label.zh} {curve.x_label.en}; {', '.join(curve.ys)}",
+            }
+            for curve in run.curves
+            if (run.id, curve.name) in figures
+        ],
+        "budgets": [_budget(r) for r in budgeted(run.results)],
+    }
+
+
+def _environment(run: Run) -> list[dict[str, Any]]:
+    rows = []
+    for e in run.environment:
+        shown = "°C" if e.unit == "K" else e.unit
+        label = texts.CHANNELS.get(e.channel, Text(e.channel, e.channel))
+        span = f"{fmt.plain(e.minimum, shown, 4)} … {fmt.plain(e.maximum, shown, 4)}"
+        rows.append({"label": _text(label), "value": f"{span} {fmt.unit_symbol(shown)}"})
+    return rows
+
+
+def _deviations(run: Run) -> list[dict[str, str]]:
+    """What the evaluation declares, and every parameter that differs from the method's default (7.8.2.1 n)."""
+    rows = [_text(d) for d in run.deviations]
+    rows += [
+        _pair(f"参数 {p.name}：采用 {p.value}，默认 {p.default}", f"parameter {p.name}: {p.value} used instead of {p.default}")
+        for p in run.parameters
+        if p.changed
+    ]
+    return [row for row in rows if row is not None]
+
+
+def budgeted(results: Iterable[Result]) -> list[Result]:
+    """Results whose budget is printed: of each quantity the judged one with the largest U; all are attached."""
+    chosen: dict[str, Result] = {}
+    for result in results:
+        if not result.budget:
+            continue
+        best = chosen.get(result.quantity)
+        rank = (result.verdict is not Verdict.NONE, result.U)
+        if best is None or rank > (best.verdict is not Verdict.NONE, best.U):
+            chosen[result.quantity] = result
+    return list(chosen.values())
+
+
+_KINDS = {"normal": ("正态", "normal"), "rectangular": ("矩形", "rectangular"), "triangular": ("三角", "triangular"), "u-shaped": ("反正弦", "U-shaped"), "t": ("t", "t")}  # fmt: skip
+
+
+def _budget(result: Result) -> dict[str, Any]:
+    symbol = result.display_unit or result.unit
+    total = sum(line.share**2 for line in result.budget)
+    largest = max((line.share**2 for line in result.budget), default=0.0)
+    sign = texts.symbol(result.quantity)
+    return {
+        "symbol": {"base": sign.base, "sub": sign.sub},
+        "conditions": _join(result),
+        "unit": fmt.unit_symbol(symbol) or "1",
+        "u": fmt.difference(result.u, symbol),
+        "U": fmt.show(result).U,
+        "k": f"{result.k:.2f}",
+        "nu": "∞" if result.nu_eff > 1e6 else f"{result.nu_eff:.0f}",
+        "lines": [_budget_line(line, symbol, total, largest) for line in result.budget],
+    }
+
+
+def _join(result: Result) -> dict[str, str]:
+    words = [texts.condition(k, v) for k, v in result.conditions.items()]
+    return _pair("，".join(t.zh for t in words), ", ".join(t.en for t in words))
+
+
+def _budget_line(line: Contribution, symbol: str, total: float, largest: float) -> dict[str, Any]:
+    share = line.share**2 / total if total > 0 else 0.0
+    return {
+        "source": line.source,
+        "kind": line.kind,
+        "distribution": _pair(*_KINDS.get(line.distribution, (line.distribution, line.distribution))),
+        "u": fmt.typographic(f"{line.u:.2e}"),
+        "c": fmt.typographic(f"{line.c:.3g}"),
+        "cu": fmt.difference(line.share, symbol),
+        "share": f"{100 * share:.1f} %",
+        "share_width": round(100 * line.share**2 / largest, 2) if largest > 0 else 0,
+    }
+
+
+_RULES = {
+    "SIMPLE": ("0", Text("误判概率最高 50 %", "probability of a wrong decision up to 50 %")),
+    "GUARD_U": ("U (k = 2)", Text("合格时误收概率不超过 2.5 %", "pass: probability of false acceptance below 2.5 %")),
+    "GUARD_083": ("0.83 U", Text("合格时误收概率不超过 5 %", "pass: probability of false acceptance below 5 %")),
+    "GUARD_15": ("1.5 U", Text("合格时误收概率不超过 0.2 %", "pass: probability of false acceptance below 0.2 %")),
+    "CUSTOMER": ("–", Text("由客户规定保护带，风险逐项计算", "guard band set by the customer, risk computed for each result")),
+}
+
+
+def _rules(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    used = dict.fromkeys(r.rule for run in runs for r in run.results if r.limit_type is not LimitType.REPORT_ONLY)
+    rows = []
+    for rule in used or {"GUARD_U": None}:
+        w, risk = _RULES.get(rule, ("–", Text(rule, rule)))
+        rows.append({"id": rule, "w": w, "risk": _text(risk)})
+    return rows
+
+
+def _zones() -> list[dict[str, Any]]:
+    zones = (
+        (Verdict.PASS, "y ≤ TL − w", "y ≥ TL + w"),
+        (Verdict.CONDITIONAL_PASS, "TL − w < y ≤ TL", "TL ≤ y < TL + w"),
+        (Verdict.CONDITIONAL_FAIL, "TL < y ≤ TL + w", "TL − w ≤ y < TL"),
+        (Verdict.FAIL, "y > TL + w", "y < TL − w"),
+    )
+    return [{"verdict": _verdict(v), "upper": upper, "lower": lower} for v, upper, lower in zones]
+
+
+def _equipment(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    channels: dict[tuple[str, str, str], ChannelRecord] = {}
+    for run in runs:
+        for c in run.channels:
+            channels.setdefault((c.name, c.sensor, c.certificate), c)
+    return [_channel(c) for c in channels.values()]
+
+
+def _channel(c: ChannelRecord) -> dict[str, Any]:
+    shown = {"rad": "arcsec"}.get(c.unit, c.unit)
+    parts = []
+    if c.U > 0:
+        parts.append(f"{fmt.difference(c.U, shown, 3)} {fmt.unit_symbol(shown)}".rstrip())
+    if c.U_relative > 0:
+        parts.append(f"{100 * c.U_relative:.3g} %")
+    known = bool(c.certificate)
+    return {
+        "name": c.name,
+        "sensor": c.sensor,
+        "certificate": c.certificate,
+        "laboratory": c.laboratory,
+        "calibrated": c.calibrated.isoformat() if c.calibrated else fmt.DASH,
+        "due": c.due.isoformat() if c.due else None,
+        "U": parts if known and parts else None,
+        "k": f"{c.k:g}" if known else fmt.DASH,
+    }
+
+
+def _fixture(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    if not runs:
+        return []
+    f = runs[0].fixture
+    rows = (
+        (_pair("夹具柔度", "Compliance"), f"{fmt.plain(f.compliance, 'rad/(N·m)', 3)} ± {fmt.plain(f.compliance_U, 'rad/(N·m)', 2)} rad/(N⋅m)"),
+        (_pair("台架阻力矩", "Drag torque"), f"{fmt.plain(f.drag_coulomb, 'mN·m', 3)} ± {fmt.plain(f.drag_U, 'mN·m', 2)} mN⋅m"),
+        (_pair("同步偏差 U", "Sync skew U"), fmt.quantity(f.sync_skew_U, "µs", 2)),
+        (_pair("安装偏心 U", "Mounting U"), fmt.quantity(f.mounting_U, "arcsec", 2)),
+    )
+    return [{"label": label, "value": value} for label, value in rows]
+
+
+def _seal(run: Run) -> dict[str, Any]:
+    lines = []
+    if run.continuity is None:
+        lines.append(_pair("未填写", "not stated"))
+    else:
+        c = run.continuity
+        lines.append(_pair(f"{c.rows} 行", f"{c.rows} rows"))
+        lines.append(_pair(f"丢失 {c.lost_rows}，间断 {c.gaps}", f"lost {c.lost_rows}, gaps {c.gaps}"))
+        bad = {name: n for name, n in c.not_good.items() if n}
+        lines += [_pair(f"{name}：{n} 个无效样本", f"{name}: {n} samples not good") for name, n in bad.items()]
+    files = [{"name": f.name, "bytes": f"{f.bytes:,} B".replace(",", " "), "sha256": f.sha256} for f in (run.seal.files if run.seal else ())]
+    return {"protocol": run.protocol, "run": run.id, "sha256": run.seal.sha256 if run.seal else None, "files": files, "continuity": lines}
+
+
+def _software(data: ReportData) -> list[dict[str, Any]]:
+    ran = dict.fromkeys(_software_name(run.software) for run in data.runs)
+    setting = data.typesetting
+    return [
+        {"label": _pair("测量与评定软件", "Measured with"), "value": "; ".join(ran)},
+        {"label": _pair("报告软件", "Report by"), "value": _software_name(setting.pilotbench)},
+        {"label": _pair("排版", "Typesetting"), "value": f"typst {setting.typst}, matplotlib {setting.matplotlib}"},
+        {"label": _pair("字体与模板", "Fonts, template"), "value": f"{setting.fonts_sha256[:12]}, {setting.template_sha256[:12]}"},
+    ]
+
+
+def _software_name(software: Any) -> str:
+    parts = [software.name, software.version or "version not stated"]
+    if software.commit:
+        parts.append(software.commit[:12])
+    return " ".join(parts)
+
+
+def status_sentence(status: RunStatus) -> Text:
+    """The standing of a run in words."""
+    return texts.STATUSES[status][0]
