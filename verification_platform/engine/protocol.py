@@ -1,14 +1,13 @@
 """The shape of a protocol: what a metrologist reads from top to bottom to check it against its standard.
 
-A protocol holds what the standard says and nothing else: an id, bilingual title, standards, the roles it needs, its
-parameters with the source of every default, the procedure (a generator of steps) and the evaluation (recording →
-characteristics with uncertainty). It never talks to a device, a clock or a file.
-"""
+A protocol holds what the standard says and nothing else: an id, bilingual title, standards, the roles it
+needs, its parameters with the source of every default, the procedure (a generator of steps) and the
+evaluation (recording → characteristics with uncertainty). It never talks to a device, a clock or a file."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -61,9 +60,17 @@ class ProtocolParameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def parameter(default: Any, *, mark: Mark, unit: str = "1", why: str = "", display: str = "", **checks: Any) -> Any:
-    """Declare one parameter: `default` as text with unit or a bare SI number; `checks` as in pydantic (ge, le, …)."""
-    return Field(default, validate_default=True, json_schema_extra={"unit": unit, "mark": mark, "why": why, "display": display or unit}, **checks)
+def parameter(
+    default: Any, *, mark: Mark, unit: str = "1", why: str = "", display: str = "", **checks: Any
+) -> Any:
+    """Declare one parameter: `default` as text with unit or a bare SI number; `checks` as in pydantic (ge,
+    le, …)."""
+    return Field(
+        default,
+        validate_default=True,
+        json_schema_extra={"unit": unit, "mark": mark, "why": why, "display": display or unit},
+        **checks,
+    )
 
 
 def quantity(unit: str) -> BeforeValidator:
@@ -73,7 +80,8 @@ def quantity(unit: str) -> BeforeValidator:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Something to plot: x against one or more y, in SI, with the units to display. Arrays are 1-d of equal length."""
+    """Something to plot: x against one or more y, in SI, with the units to display. Arrays are 1-d of equal
+    length."""
 
     name: str
     title: Text
@@ -90,10 +98,11 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What a recording says: results (without limits yet: the engine applies the order), curves, notes, status.
+    """What a recording says: results (without limits yet: the engine applies the order), curves, notes,
+    status.
 
-    `findings` are reasons why the status is not VALID, or remarks a reader must see; `deviations` from the method.
-    """
+    `findings` are reasons why the status is not VALID, or remarks a reader must see; `deviations` from the
+    method."""
 
     results: Sequence[Result]
     curves: Sequence[Curve] = ()
@@ -104,6 +113,22 @@ class Evaluation:
 
 class ProtocolError(ValueError):
     """The protocol cannot be run or evaluated as asked; one clear line (what, where, what to do)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepOutcome:
+    """What the engine answers to a step that was finished: its place in the procedure and how long it took,
+    s.
+
+    A resumed run answers with the journalled outcomes, so a procedure may depend on them and stay
+    deterministic."""
+
+    index: int
+    duration_s: float
+
+
+#: A procedure yields steps and is told how each went.
+Procedure = Generator[Step, StepOutcome, None]
 
 
 class Protocol(ABC):
@@ -118,7 +143,7 @@ class Protocol(ABC):
     Parameters: ClassVar[type[ProtocolParameters]]
 
     @abstractmethod
-    def procedure(self, p: Any, dut: Reducer) -> Iterator[Step]:
+    def procedure(self, p: Any, dut: Reducer) -> Procedure:
         """Steps, deterministic in parameters and DUT."""
 
     @abstractmethod

@@ -8,7 +8,9 @@ Everything is SI.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from drivers.device import Mode
 from verification_platform.records.marks import Tag
@@ -18,20 +20,20 @@ from verification_platform.records.marks import Tag
 class Condition:
     """Something that becomes true on the stream of samples. Combine with ``&`` and ``|``."""
 
-    def __and__(self, other: Condition) -> All:
-        return All((self, other))
+    def __and__(self, other: Condition) -> AllOf:
+        return AllOf((self, other))
 
-    def __or__(self, other: Condition) -> Any_:
-        return Any_((self, other))
+    def __or__(self, other: Condition) -> AnyOf:
+        return AnyOf((self, other))
 
 
 @dataclass(frozen=True, slots=True)
-class All(Condition):
+class AllOf(Condition):
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Any_(Condition):
+class AnyOf(Condition):
     parts: tuple[Condition, ...]
 
 
@@ -92,7 +94,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Set(Step):
-    """Bring actuator `role` to `target` in `mode` at no more than `rate` a second; done when the ramp has ended."""
+    """Bring actuator `role` to `target` in `mode` at no more than `rate` a second; done when the ramp has
+    ended.
+
+    A POSITION target counts from where the shaft stood when the run began. The mode may change only at rest.
+    """
 
     role: str
     mode: Mode
@@ -134,7 +140,46 @@ class Rest(Step):
 
 @dataclass(frozen=True, slots=True)
 class Cycles(Step):
-    """Repeat `body` `count` times; the engine journals the count, so a run resumes at the cycle it had reached."""
+    """Repeat `body` `count` times; the engine journals the count, so a run resumes at the cycle it had
+    reached."""
 
     count: int
     body: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Together(Step):
+    """Steps that only make sense in one go (preload, then measure): a resumed run repeats them from the
+    first."""
+
+    body: tuple[Step, ...]
+
+
+def body_of(step: Step) -> tuple[Step, ...]:
+    """Steps inside a step; empty for a simple one."""
+    return step.body if isinstance(step, Record | Cycles | Together) else ()
+
+
+def as_data(step: Step) -> dict[str, Any]:
+    """A step as plain data for the journal; long bodies by their number of steps, not their text.
+
+    >>> as_data(Rest(("drive",)))
+    {'kind': 'Rest', 'roles': ('drive',)}
+    """
+    return {
+        "kind": type(step).__name__,
+        **{item.name: _plain_field(step, item.name) for item in fields(step)},
+    }
+
+
+def _plain_field(step: Step, name: str) -> Any:
+    content = getattr(step, name)
+    if name == "body":
+        return len(content)
+    return (
+        repr(content)
+        if isinstance(content, Condition)
+        else dict(content)
+        if isinstance(content, Mapping)
+        else content
+    )
