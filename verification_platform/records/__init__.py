@@ -1,0 +1,41 @@
+"""Recordings: sealed MCAP segments that any ROS 2 tool opens; writing, reading, verifying, importing."""
+
+from .cdr import decode_block, decode_mark, encode_block, encode_mark
+from .errors import RecordingError
+from .marks import SegmentMark, Tag
+from .reader import BLOCK_ROWS, McapRecording, RecordedSegment, open_recording
+from .recording import Integrity, Recording, Samples, Segment
+from .recovery import Recovered, close_seal, recover_recording
+from .schema import MARKS_TOPIC, SAMPLE_BLOCK, SEGMENT_MARK, samples_topic
+from .seal import SealReport, samples_folder, seal_digest, verify_seal
+from .writer import RecordingWriter
+
+__all__ = [
+    "BLOCK_ROWS",
+    "MARKS_TOPIC",
+    "SAMPLE_BLOCK",
+    "SEGMENT_MARK",
+    "Integrity",
+    "McapRecording",
+    "RecordedSegment",
+    "Recording",
+    "RecordingError",
+    "RecordingWriter",
+    "Recovered",
+    "Samples",
+    "SealReport",
+    "Segment",
+    "SegmentMark",
+    "Tag",
+    "close_seal",
+    "decode_block",
+    "decode_mark",
+    "encode_block",
+    "encode_mark",
+    "open_recording",
+    "recover_recording",
+    "samples_folder",
+    "samples_topic",
+    "seal_digest",
+    "verify_seal",
+]

@@ -11,7 +11,7 @@ Tag = Mapping[str, str | float | int | bool]
 
 @dataclass(frozen=True, slots=True)
 class SegmentMark:
-    """A marked interval of the recording: per group the rows [first, last), and the tag of its Record step."""
+    """A marked interval of the recording: per group rows [first, last), and the tag of its Record step."""
 
     index: int
     tag: Tag

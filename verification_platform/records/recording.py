@@ -16,7 +16,7 @@ from .marks import Tag
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """Consecutive rows of some channels of one group: stamps (n,) s, values (n, k) SI, all of quality GOOD or flagged."""
+    """Consecutive rows of some channels of one group: stamps (n,) s, values (n, k) SI, quality (n, k)."""
 
     stamps_s: NDArray[np.float64]
     values: NDArray[np.float64]
@@ -44,7 +44,7 @@ class Segment(Protocol):
     tag: Tag
 
     def blocks(self, *channels: str) -> Iterator[Samples]:
-        """Blocks in order, at most 65536 rows each, columns as asked; all channels must belong to one group."""
+        """Blocks in order, at most 65536 rows each, columns as asked; all channels of one group."""
         ...
 
     def read(self, *channels: str) -> Samples:

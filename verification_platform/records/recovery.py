@@ -1,0 +1,108 @@
+"""After a crash: make what a killed writer left behind a recording again, and say what was lost.
+
+A killed process leaves complete, sealed segments and one last file without an end. Recovery keeps the
+complete chunks of that file, gives it index and footer, enters it in the seal with a note of what was
+discarded, and keeps the file as it was found beside it (``.cut``). Nothing is deleted.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import RecordingError
+from .mcapfile import Segment, scan
+from .metadata import METADATA_NAME, Description, FileCount, from_metadata, rosbag2_metadata
+from .seal import SEAL_FILE, Seal, hash_file, read_seal, sync_folder, write_atomically
+from .segmentfile import SegmentWriter
+
+ROSBAG2_FILE = "metadata.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """State of a recording on disk: seal (open or closed), file counts, last description, what was lost."""
+
+    seal: Seal
+    counts: tuple[FileCount, ...]
+    description: Description | None
+    remarks: tuple[str, ...]
+
+
+def recover_recording(folder: Path) -> Recovered:
+    """Bring a samples folder into a state in which every segment is complete and sealed; idempotent.
+
+    The seal stays open (`RecordingWriter(…, resume=True)` continues it). Raises RecordingError when the seal
+    was altered or the disk refuses.
+    """
+    seal = read_seal(folder) or Seal()
+    counts: list[FileCount] = []
+    remarks = [f"{entry.file}: {entry.note}" for entry in seal.entries if entry.note]
+    description: Description | None = None
+    try:
+        for path in sorted(folder.glob("*.mcap")):
+            known = any(entry.file == path.name for entry in seal.entries)
+            segment = scan(path, check_crc=not known)
+            found = segment.metadata.get(METADATA_NAME)
+            if not known:
+                if found is None:
+                    path.rename(path.with_suffix(".mcap.cut"))
+                    remarks.append(f"{path.name}: {segment.problem}; no sample was in it")
+                    continue
+                note = "" if not segment.problem else _repair(segment, from_metadata(found, path.name))
+                session = from_metadata(found, path.name).session
+                seal = seal.with_entry(path.name, path.stat().st_size, hash_file(path), session, note)
+                write_atomically(folder / SEAL_FILE, seal.text())
+                remarks += [f"{path.name}: {note}"] if note else []
+            if found is not None:
+                description = from_metadata(found, path.name)
+            counts.append(_count(segment))
+        if description is not None:
+            write_atomically(folder / ROSBAG2_FILE, rosbag2_metadata(tuple(description.groups), counts))
+    except OSError as error:
+        raise RecordingError(
+            f"{folder}: cannot be recovered ({error.strerror}); free space or permissions, then try again"
+        ) from None
+    return Recovered(seal, tuple(counts), description, tuple(remarks))
+
+
+def close_seal(folder: Path) -> str:
+    """Recover a folder and close its seal, when nothing more will be recorded; returns the digest.
+
+    Raises RecordingError.
+    """
+    recovered = recover_recording(folder)
+    if not recovered.seal.entries:
+        raise RecordingError(f"{folder}: holds no segment with samples; there is nothing to seal")
+    closed = Seal(recovered.seal.entries, closed=True)
+    write_atomically(folder / SEAL_FILE, closed.text())
+    return closed.digest
+
+
+def _count(segment: Segment) -> FileCount:
+    count = FileCount(segment.path.name, {})
+    for message in segment.messages:
+        count.add(message.topic, message.log_time_ns)
+    return count
+
+
+def _repair(segment: Segment, description: Description) -> str:
+    """Rewrite a cut segment with its whole chunks; returns the note for the seal."""
+    draft = segment.path.with_suffix(".mcap.tmp")
+    draft.unlink(missing_ok=True)
+    writer = SegmentWriter(draft, description)
+    try:
+        for message in segment.messages:
+            writer.add(message.topic, bytes(message.buffer[message.start : message.end]), message.log_time_ns)
+        writer.finish()
+    finally:
+        writer.abandon()
+    os.link(segment.path, segment.path.with_suffix(".mcap.cut"))
+    draft.replace(segment.path)
+    sync_folder(segment.path.parent)
+    lost = segment.size - segment.whole_bytes
+    return (
+        f"was cut by a crash; {len(segment.messages)} messages recovered, {lost} bytes of an "
+        f"incomplete chunk left in {segment.path.name}.cut"
+    )
