@@ -185,9 +185,7 @@ class SimulatedBench:
 
     def command(self, role: str, setpoint: Setpoint) -> None:
         """Send `role` towards `setpoint`. Raises EnvelopeError (a CommandRefused) and BenchTrip."""
-        self._raise_if_tripped()
-        if not self._open:
-            raise BenchTrip(f"{role}: the bench is not started; call start first", safety=False)
+        self._raise_unless_running()
         self.envelope.check(role, setpoint)
         record = self.bench.actuator[role]
         before = self._trajectories.get(role)
@@ -213,7 +211,7 @@ class SimulatedBench:
         """Let bench time pass until blocks are complete, at most `timeout_s`. Raises BenchTrip after a
         trip.
         """
-        self._raise_if_tripped()
+        self._raise_unless_running()
         last = self._tick + max(1, int(timeout_s / self._tick_s + 1e-6))
         while self._tick < last:
             self._advance_one_tick()
@@ -246,6 +244,11 @@ class SimulatedBench:
     def _raise_if_tripped(self) -> None:
         if self._reason:
             raise BenchTrip(self._reason)
+
+    def _raise_unless_running(self) -> None:
+        self._raise_if_tripped()
+        if not self._open:
+            raise BenchTrip("the simulated bench is not started; call start first", safety=False)
 
     def _torque_off(self) -> None:
         for role in self.bench.actuator:

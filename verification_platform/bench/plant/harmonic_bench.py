@@ -74,7 +74,8 @@ class HarmonicBenchPlant:
             parameters.friction_load / dut.ratio,
             drag,
             fixture.drag_viscous,
-            parameters.rotor_inertia / dt,
+            parameters.rotor_inertia,
+            dt,
         )
         self._housing = Housing(
             parameters.ambient,
@@ -116,9 +117,11 @@ class HarmonicBenchPlant:
         self._steps = 0
         self._lead_s = 0.0
         self._heat = 0.0  # N·m·rad/s summed over steps since the thermal network last moved
-        self._angles, self._speeds = (0.0, 0.0), (0.0, 0.0)
+        # The bodies start at angle 0; the flange was bolted on where the unloaded mesh puts it.
+        self._assembly = self._mesh.output_angle
+        self._angles, self._speeds = (0.0, self._assembly), (0.0, 0.0)
         self._input_torque = 0.0
-        self._mesh_torque = self._mesh.torque(0.0, self._mesh.output_angle, 0.0, 0.0)
+        self._mesh_torque = self._mesh.torque(0.0, self._assembly, 0.0, 0.0)
         self.truth = Truth(
             ratio=dut.ratio,
             sense=dut.sense,
@@ -213,6 +216,7 @@ class HarmonicBenchPlant:
         drive, load = self._drive.torque, self._load.torque
         friction, mesh, bodies = self._friction.torque, self._mesh, self.bodies.step
         (q1, q2), (v1, v2), torque = self._angles, self._speeds, self._mesh_torque
+        assembly = self._assembly
         reflected = torque * mesh.input_gain
         heat = opposing = v1_before = 0.0
         for _ in range(n):
@@ -220,6 +224,7 @@ class HarmonicBenchPlant:
             opposing = friction(v1, effort, torque)
             v1_before = v1
             _, (q1, q2), (v1, v2) = bodies((effort - opposing, load(q2, v2) - torque))
+            q2 += assembly
             heat += opposing * v1
             through = opposing - reflected
             torque = mesh.torque(q1, q2, v1, v2)

@@ -74,20 +74,26 @@ class HarmonicMesh:
         return self.torsion.torque(output_angle - psi) + self._damping * (output_speed - gain * input_speed)
 
 
+_LOAD_AVERAGING_S = 0.05  # over which the friction feels the load
+
+
 class InputFriction:
-    """Friction at the input: Coulomb part of the reducer and of the bench, a viscous part, a part with the
-    load.
+    """Friction at the input: Coulomb (reducer and bench), viscous, and a part that goes with the load.
 
     The Coulomb part takes as much torque as would stop the rotor within one step and no more, so it sticks
-    exactly, never drives, and is the full T_C as soon as the rotor turns.
+    exactly, never drives, and is the full T_C as soon as the rotor turns. The part with the load follows the
+    mean load on the teeth, not the vibration of an unloaded mesh, so that the no-load torque stays T_C + T_v·ω at
+    any speed.
     """
 
     __slots__ = (
+        "_averaging",
         "_coulomb",
         "_drag",
         "_drag_viscous",
         "_inertia_per_step",
         "_load",
+        "_mean_load",
         "_viscous",
         "level",
         "rate",
@@ -101,11 +107,14 @@ class InputFriction:
         load_per_torque: float,
         drag: float,
         drag_viscous: float,
-        inertia_per_step: float,
+        inertia: float,
+        step_s: float,
     ) -> None:
         self._coulomb, self._viscous, self._load = coulomb, viscous, load_per_torque
         self._drag, self._drag_viscous = drag, drag_viscous
-        self._inertia_per_step = inertia_per_step
+        self._inertia_per_step = inertia / step_s
+        self._averaging = step_s / _LOAD_AVERAGING_S
+        self._mean_load = 0.0
         self.set_scale(1.0)
 
     def set_scale(self, scale: float) -> None:
@@ -117,7 +126,8 @@ class InputFriction:
     def torque(self, speed: float, effort: float, mesh_torque: float) -> float:
         """Friction torque that opposes `speed`, given the other `effort` on the rotor, N·m."""
         viscous = self.rate * speed
-        limit = self.level + self._load * abs(mesh_torque)
+        self._mean_load += self._averaging * (mesh_torque - self._mean_load)
+        limit = self.level + self._load * abs(self._mean_load)
         stopping = self._inertia_per_step * speed + effort - viscous
         if stopping > limit:
             stopping = limit

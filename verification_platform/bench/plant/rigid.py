@@ -73,7 +73,7 @@ class RotorAndFlange:
         gain0, gain1 = self._gains
         damping0, damping1 = self._dampings
         q0, q1, v0, v1, dt = self._q0, self._q1, self._v0, self._v1, self.step_s
-        for _ in range(n):
+        for _ in range(n):  # 1 for the built-in plant: kept free of anything else
             v0 += gain0 * (effort0 - damping0 * v0)
             v1 += gain1 * (effort1 - damping1 * v1)
             q0 += dt * v0

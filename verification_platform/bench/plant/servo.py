@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from drivers.device import Command, Mode
 
+_TORQUE, _VELOCITY = Mode.TORQUE, Mode.VELOCITY  # looked up once: the loop runs 2000 times a second
+
 
 @dataclass(frozen=True, slots=True)
 class ServoTuning:
@@ -41,6 +43,8 @@ class ServoLoop:
         "_integral",
         "_integral_gain",
         "_left",
+        "_max_speed",
+        "_max_torque",
         "_mode",
         "_reference",
         "_ripple",
@@ -49,14 +53,14 @@ class ServoLoop:
         "_steps",
         "_stiffness",
         "_torque_gain",
-        "_tuning",
         "_value",
         "current",
         "saturated",
     )
 
     def __init__(self, tuning: ServoTuning, step_s: float) -> None:
-        self._tuning, self._dt = tuning, step_s
+        self._dt = step_s
+        self._max_torque, self._max_speed = tuning.max_torque, tuning.max_speed
         self._gain = tuning.inertia * tuning.bandwidth
         self._integral_gain = self._gain * tuning.integral_rate * step_s
         self._stiffness = tuning.stiffness_rate
@@ -86,40 +90,38 @@ class ServoLoop:
         if command.mode is Mode.POSITION:
             # Reach the new position in the time since the last one, never faster than the shaft may turn.
             way = command.value - self._reference
-            shortest = math.ceil(abs(way) / (self._tuning.max_speed * self._dt))
+            shortest = math.ceil(abs(way) / (self._max_speed * self._dt))
             steps = max(min(self._steps, 40), shortest, 1)
             self._slope, self._left, self._steps = way / steps, steps, 0
         self._value = command.value
 
     def torque(self, angle: float, speed: float) -> float:
         """Torque on the shaft during the next step, N·m, from its angle (rad) and speed (rad/s)."""
-        mode, tuning = self._mode, self._tuning
-        if mode is None:
-            demand = self._integral = 0.0
-        elif mode is Mode.TORQUE:
+        mode, max_torque = self._mode, self._max_torque
+        if mode is _TORQUE:
             demand = self._value
+        elif mode is None:
+            demand = self._integral = 0.0
         else:
-            wanted = self._value
-            if mode is Mode.POSITION:
-                wanted = 0.0
-                self._steps += 1
-                if self._left:
-                    self._left -= 1
-                    self._reference = self._reference + self._slope if self._left else self._value
-                    wanted = self._slope / self._dt
-                wanted += self._stiffness * (self._reference - angle)
-            if wanted > tuning.max_speed:
-                wanted = tuning.max_speed
-            elif wanted < -tuning.max_speed:
-                wanted = -tuning.max_speed
+            wanted = self._value if mode is _VELOCITY else self._speed_for_position(angle)
             error = wanted - speed
             demand = self._gain * error + self._integral
-            if -tuning.max_torque < demand < tuning.max_torque:
+            if -max_torque < demand < max_torque:  # no wind-up at the limit
                 self._integral += self._integral_gain * error
-        self.saturated = False
-        if demand > tuning.max_torque:
-            demand, self.saturated = tuning.max_torque, True
-        elif demand < -tuning.max_torque:
-            demand, self.saturated = -tuning.max_torque, True
-        self.current += self._alpha * (demand - self.current)
-        return self._torque_gain * self.current + self._ripple * math.sin(self._ripple_order * angle)
+        if -max_torque <= demand <= max_torque:
+            self.saturated = False
+        else:
+            demand, self.saturated = math.copysign(max_torque, demand), True
+        self.current = current = self.current + self._alpha * (demand - self.current)
+        return self._torque_gain * current + self._ripple * math.sin(self._ripple_order * angle)
+
+    def _speed_for_position(self, angle: float) -> float:
+        """One step along the interpolated set-point; the speed that the position loop asks for, rad/s."""
+        feed_forward = 0.0
+        self._steps += 1
+        if self._left:
+            self._left -= 1
+            self._reference = self._reference + self._slope if self._left else self._value
+            feed_forward = self._slope / self._dt
+        wanted = feed_forward + self._stiffness * (self._reference - angle)
+        return max(-self._max_speed, min(self._max_speed, wanted))

@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-#: Turning points kept. Only a decaying oscillation stacks them up; the innermost are far below any digit then.
+#: Turning points kept. Only a decaying oscillation stacks them up; the innermost are below any digit then.
 MAX_DEPTH = 1000
 
 

@@ -7,7 +7,7 @@ parameters analytically; nothing here is measured or simulated.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +33,6 @@ class Truth:
     drag_coulomb: float = 0.0
     drag_viscous: float = 0.0
     sync_skew: float = 0.0
-    sensor_offsets: dict[str, float] = field(default_factory=dict)
 
     def transmission_error(self, angle: NDArray[np.float64]) -> NDArray[np.float64]:
         """e(θ₂) of the unloaded reducer, rad, same shape as `angle`."""
