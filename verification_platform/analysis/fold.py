@@ -1,0 +1,250 @@
+"""Folding a signal onto one period of an angle, and the harmonics of what was folded.
+
+The core of the time-synchronous average and of the transmission error. Samples fall into equal angle bins;
+each bin keeps the number of samples, their sum and the first two moments of *where in the bin* they lay.
+The harmonics are then found by least squares on the bin means, with the bin's own mean of e^{jqθ} in place
+of e^{jqθ_centre}:
+
+* sampling commensurate with the rotation leaves some bins empty and others crowded: a plain FFT of the bins
+  would falsify the orders, least squares with the true occupancy does not;
+* the attenuation sinc(q/bins) of averaging over a bin's width is inside the model, not corrected afterwards.
+
+The normal equations are solved by conjugate gradients with FFTs, so the cost is a few milliseconds whatever
+the number of samples. Memory: 32 bytes a bin.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .samples import CoverageError
+
+Floats = NDArray[np.float64]
+Complexes = NDArray[np.complex128]
+
+
+@dataclass(slots=True)
+class Fold:
+    """Sums per angle bin, arrays of shape (bins,): samples, Σy, Σδ and Σδ² with δ = place in the bin, −½ …
+    ½.
+    """
+
+    count: Floats
+    total: Floats
+    first: Floats
+    second: Floats
+
+    @classmethod
+    def empty(cls, bins: int) -> Fold:
+        return cls(*(np.zeros(bins) for _ in range(4)))
+
+    def add(self, other: Fold) -> None:
+        self.count += other.count
+        self.total += other.total
+        self.first += other.first
+        self.second += other.second
+
+    @property
+    def bins(self) -> int:
+        return self.count.size
+
+    @property
+    def samples(self) -> int:
+        return int(self.count.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Harmonics:
+    """y(θ) = Re Σ_q coefficients[q]·e^{jqθ}, q = 0 … Q, θ measured from the start of the fold.
+
+    noise: standard deviation of one sample about the model, from the bin means; dof: behind it; residual: bin
+    means minus model, shape (bins,), 0 in empty bins.
+    """
+
+    coefficients: Complexes
+    noise: float
+    dof: int
+    residual: Floats = field(repr=False)
+
+    @property
+    def mean(self) -> float:
+        return float(self.coefficients[0].real)
+
+    def curve(self, points: int) -> Floats:
+        """y at θ = 2πk/points, k = 0 … points − 1; `points` at least 2Q + 2."""
+        return synthesise(self.coefficients, points)
+
+
+def synthesise(coefficients: Complexes, points: int) -> Floats:
+    """Re Σ_q c_q e^{jqθ} at θ = 2πk/points along the last axis; needs points > 2Q."""
+    half = np.zeros((*coefficients.shape[:-1], points // 2 + 1), dtype=np.complex128)
+    half[..., : coefficients.shape[-1]] = coefficients * (0.5 * points)
+    half[..., 0] = coefficients[..., 0].real * points
+    return np.fft.irfft(half, points, axis=-1)
+
+
+def fold_harmonics(fold: Fold, max_order: int, tolerance: float = 1e-11) -> Harmonics:
+    """Harmonics 0 … max_order of the folded signal by weighted least squares on the bin means.
+
+    Needs bins ≥ 8·max_order (the place of a sample in its bin enters to the fourth power of 2πq/bins: error
+    below 1e-4 of an amplitude at 8 bins a cycle). Raises CoverageError when the samples leave too large a
+    hole.
+    """
+    occupied = fold.count > 0
+    unknowns = 2 * max_order + 1
+    if np.count_nonzero(occupied) <= unknowns:
+        raise CoverageError(
+            f"{np.count_nonzero(occupied)} occupied angle bins cannot determine {unknowns} coefficients"
+        )
+    operator = _Operator(fold, max_order)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(occupied, fold.total / fold.count, 0.0)
+    offset = float(fold.total.sum() / fold.count.sum())
+    mean -= offset
+    solution = operator.solve(mean, tolerance)
+    residual = mean - operator.apply(solution)
+    dof = int(np.count_nonzero(occupied)) - unknowns
+    noise = math.sqrt(float(np.dot(fold.count, residual * residual)) / dof)
+    coefficients = solution[: max_order + 1] * (2.0 / fold.bins)
+    # the operator works on bin centres; the fold starts half a bin earlier
+    coefficients *= np.exp(-1j * np.pi / fold.bins * np.arange(max_order + 1))
+    coefficients[0] = 0.5 * coefficients[0].real + offset
+    return Harmonics(coefficients, noise, dof, np.where(occupied, residual, 0.0))
+
+
+def quick_harmonics(fold: Fold, max_order: int) -> Complexes:
+    """Coefficients 0 … max_order of a fold without empty bins by one FFT, for a peak-to-peak of every
+    revolution.
+
+    Bin means are moved to bin centres by the local slope; the attenuation of the spread within a bin is
+    corrected on average. Error below 1e-3 of an amplitude; the phase is measured from the first bin's centre.
+    """
+    mean = fold.total / fold.count
+    place = fold.first / fold.count
+    slope = np.empty_like(mean)
+    slope[1:-1] = mean[2:] - mean[:-2]
+    slope[0], slope[-1] = mean[1] - mean[-1], mean[0] - mean[-2]
+    slope *= place
+    mean -= np.multiply(slope, 0.5, out=slope)
+    variance = (float(fold.second.sum()) - float(np.dot(fold.first, place))) / float(fold.count.sum())
+    x = (np.arange(max_order + 1) * (2 * np.pi / fold.bins)) ** 2 * variance
+    spectrum = np.fft.rfft(mean)[: max_order + 1]
+    spectrum *= (2 / fold.bins) / (1 - x / 2 * (1 - 0.15 * x))
+    spectrum[0] /= 2
+    return spectrum
+
+
+class _Operator:
+    """Band-limited signal on bin centres → mean over the samples of each bin (Taylor in the place in the
+    bin).
+    """
+
+    def __init__(self, fold: Fold, max_order: int) -> None:
+        self.bins = fold.bins
+        safe = np.maximum(fold.count, 1.0)
+        width = 2 * np.pi / fold.bins
+        first = fold.first / safe
+        variance = np.maximum(fold.second / safe - first * first, 0.0)
+        self.weight = fold.count / float(fold.count.mean())
+        # third and fourth moment of a uniform spread about the mean place; exact for a single sample
+        square = first * first
+        third = first * (square + 3 * variance)
+        fourth = square * (square + 6 * variance) + 1.8 * variance * variance
+        self.taylor = (
+            first * width,
+            (square + variance) * (width**2 / 2),
+            third * (width**3 / 6),
+            fourth * (width**4 / 24),
+        )
+        q = np.arange(fold.bins // 2 + 1)
+        self.powers = tuple((1j * q) ** k for k in (1, 2, 3, 4))
+        self.mask = q <= max_order
+        # a half spectrum stands for both halves: inner products count orders ≥ 1 twice
+        self.double = np.where(q == 0, 1.0, 2.0)
+
+    def apply(self, spectrum: Complexes) -> Floats:
+        out = np.fft.irfft(spectrum, self.bins)
+        for moment, power in zip(self.taylor, self.powers, strict=True):
+            out += moment * np.fft.irfft(spectrum * power, self.bins)
+        return out
+
+    def adjoint(self, values: Floats) -> Complexes:
+        out = np.fft.rfft(values)
+        for sign, moment, power in zip((-1, 1, -1, 1), self.taylor, self.powers, strict=True):
+            out += sign * power * np.fft.rfft(moment * values)
+        return np.asarray(out * self.mask)
+
+    def inner(self, a: Complexes, b: Complexes) -> float:
+        return float(np.dot(self.double, (a * b.conj()).real))
+
+    def solve(self, mean: Floats, tolerance: float) -> Complexes:
+        """Conjugate gradients on the normal equations, from zero."""
+        x = np.zeros(self.mask.size, dtype=np.complex128)
+        r = self.adjoint(self.weight * mean)
+        p = r.copy()
+        rho = start = self.inner(r, r)
+        if start == 0:
+            return x
+        for _ in range(500):
+            g = self.adjoint(self.weight * self.apply(p))
+            alpha = rho / self.inner(p, g)
+            x += alpha * p
+            r -= alpha * g
+            rho, previous = self.inner(r, r), rho
+            if rho <= tolerance**2 * start:
+                return x
+            p *= rho / previous
+            p += r
+        raise CoverageError("the samples leave a hole in the revolution too wide for the orders asked for")
+
+
+def peak_to_peak(curve: Floats) -> tuple[float, float]:
+    """(minimum, maximum) of a curve sampled on a uniform grid, refined by a parabola through the three
+    points.
+    """
+    return -_peak(-curve), _peak(curve)
+
+
+def _peak(y: Floats) -> float:
+    i = int(np.argmax(y))
+    if i == 0 or i == y.size - 1:
+        return float(y[i])
+    a, b, c = float(y[i - 1]), float(y[i]), float(y[i + 1])
+    curvature = a - 2 * b + c
+    return b - (a - c) ** 2 / (8 * curvature) if curvature < 0 else b
+
+
+def fold_periods(
+    position: Floats, total: Floats, spread: Floats | None, group: int, bins: int
+) -> dict[int, Fold]:
+    """Fold groups of samples into the periods they lie in: {period index: Fold}.
+
+    position: mean place of each group, in periods; total: sum of the group's values; spread: variance of
+    places within the group, in periods² (None for single samples); group: samples in each. All of shape
+    (n,), finite.
+    """
+    x = position * bins
+    floor = np.floor(x)
+    index = floor.astype(np.int64)
+    np.subtract(x, floor, out=x)
+    x -= 0.5
+    low, high = int(index.min()) // bins, int(index.max()) // bins
+    if high - low > 64:
+        raise CoverageError(
+            f"{high - low + 1} periods within {group * x.size} samples: sample faster or turn slower"
+        )
+    index -= low * bins
+    size = (high - low + 1) * bins
+    second = np.multiply(x, x, out=floor)
+    if spread is not None:
+        second += spread * bins**2
+    weights = (None, total, x, second)
+    sums = [np.asarray(np.bincount(index, w, size), dtype=np.float64) for w in weights]
+    if group > 1:
+        for k in (0, 2, 3):
+            sums[k][:] *= group
+    return {low + k: Fold(*(s[k * bins : (k + 1) * bins] for s in sums)) for k in range(high - low + 1)}

@@ -1,0 +1,609 @@
+"""Angular transmission error: how far the output of a gear is from where the ratio says it should be.
+
+e(θ₂) = θ₂ − s·θ₁/i. Its peak-to-peak value over exactly one output revolution is what a robot's hand feels;
+its orders tell which part of the gear makes it. GB/T 35089-2018 cl. 8; protocol specification RED-TE.
+
+Life of an accumulator: `update` with blocks of both angles while the drive turns one way, `merge` with
+neighbours that saw other parts of the same run, `result` at the end. One accumulator per run and direction.
+
+Definitions used, and stated in the report:
+
+* The curve over one revolution is the time-synchronous average over all whole revolutions, limited to orders
+  ≤ `max_order` (default 1.25 times the highest order of interest, which therefore passes unattenuated). It is
+  *not* detrended: a ramp (wrong ratio, slip, thermal drift) stays in and is reported as `closure`.
+* Noise of the sensors widens max − min: the bias is estimated from the noise found beside the curve and taken
+  off; `pp_bias_rad` says how much, `pp_noise_rad` is the standard deviation of what remains.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from .blocks import CHUNK, refuse_not_finite
+from .errors import AnalysisError, NotMergeableError
+from .fold import (
+    Complexes,
+    Floats,
+    Fold,
+    Harmonics,
+    fold_harmonics,
+    fold_periods,
+    peak_to_peak,
+    quick_harmonics,
+    synthesise,
+)
+from .samples import CoverageError, UndersampledError, as_blocks
+
+_TURN = 2 * math.pi
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One harmonic per output revolution: e contains amplitude·sin(order·θ₂ + phase); `u` of the amplitude
+    (noise).
+    """
+
+    order: int
+    amplitude_rad: float
+    phase_rad: float
+    u_rad: float
+
+
+@dataclass(frozen=True, slots=True)
+class TransmissionErrorResult:
+    """All angles in rad, at the output.
+
+    pp: max − min of the average revolution, bias of noise removed; pp_worst: the same for the worst single
+    revolution; rms about the mean; closure e(2π) − e(0) with its noise, None where no full revolution was
+    made; mean: ē, holds the mounting offset; noise: standard deviation of one sample of e; curve e over
+    theta without ē.
+    """
+
+    pp_rad: float
+    pp_bias_rad: float
+    pp_noise_rad: float
+    pp_worst_rad: float
+    rms_rad: float
+    mean_rad: float
+    closure_rad: float | None
+    closure_noise_rad: float | None
+    noise_rad: float
+    orders: tuple[Order, ...]
+    top: tuple[Order, ...]
+    spectrum_rad: Floats
+    theta_rad: Floats
+    curve_rad: Floats
+    range_rad: float
+    direction: int
+    revolutions: int
+    samples: int
+    unused_samples: int
+    max_order: int
+    pp_per_revolution_rad: Floats = field(repr=False)
+
+    def order(self, q: int) -> Order:
+        """The requested order q. Raises KeyError if it was not asked for."""
+        for line in self.orders:
+            if line.order == q:
+                return line
+        raise KeyError(q)
+
+
+@dataclass(slots=True)
+class _Revolution:
+    """An output revolution that is not complete yet, with the angle its pieces cover."""
+
+    fold: Fold
+    covered: float = 0.0
+    pieces: int = 0
+
+    def add(self, other: _Revolution) -> None:
+        self.fold.add(other.fold)
+        self.covered += other.covered
+        self.pieces += other.pieces
+
+
+@dataclass(frozen=True, slots=True)
+class _Booked:
+    """A complete revolution: mean of e, peak-to-peak with its noise, samples."""
+
+    mean: float
+    peak_to_peak: float
+    samples: int
+
+
+class TransmissionError:
+    """Transmission error of one run in one direction, in a single pass.
+
+    ratio: i > 0; sense: s = ±1; orders: whole orders per output revolution whose amplitude is wanted, the
+    highest sets the sampling needed (≥ 20 samples a cycle). direction: ±1 of the output, found from the
+    data when None; max_order: band limit of the curve.
+
+    To share one run between workers, give the first block to one accumulator and make the others with its
+    `fork`.
+    """
+
+    def __init__(
+        self,
+        ratio: float,
+        sense: int = 1,
+        orders: Sequence[float] = (1, 2),
+        *,
+        max_order: int | None = None,
+        direction: int | None = None,
+        samples_per_cycle: float = 20.0,
+    ) -> None:
+        if not (math.isfinite(ratio) and ratio > 0):
+            raise AnalysisError(
+                f"the ratio i must be positive, got {ratio}; the sense of rotation goes into s"
+            )
+        if sense not in (-1, 1) or direction not in (None, -1, 1):
+            raise AnalysisError(f"sense and direction are +1 or -1, got {sense} and {direction}")
+        if not orders or any(q < 1 or q != round(q) for q in orders):
+            raise AnalysisError(
+                f"orders are whole numbers per output revolution, at least one, got {tuple(orders)}"
+            )
+        self.ratio, self.sense, self.direction = float(ratio), sense, direction
+        self.orders = tuple(sorted({round(q) for q in orders}))
+        self.samples_per_cycle = samples_per_cycle
+        self.max_order = max(math.ceil(1.25 * self.orders[-1]), 16) if max_order is None else max_order
+        if self.max_order < self.orders[-1]:
+            raise AnalysisError(f"max_order {self.max_order} lies below the highest order {self.orders[-1]}")
+        self.bins = 1 << math.ceil(math.log2(8 * self.max_order))
+        self._origin: tuple[float, float] | None = None
+        self._group = 0  # samples summed before they are folded; 0 until the pitch is known
+        self._clear(0)
+
+    def _clear(self, first_index: int) -> None:
+        self._total = Fold.empty(self.bins)
+        self._open: dict[int, _Revolution] = {}
+        self._closed: dict[int, _Booked] = {}
+        self._loose: dict[
+            int, list[tuple[int, Floats, Floats]]
+        ] = {}  # incomplete groups: samples as they came
+        self._waiting: list[tuple[Floats, Floats]] = []
+        self._index = first_index
+        self._place: float | None = None  # of the last sample folded, in revolutions
+        self._next = first_index
+        self._pieces = 0
+        self._travel = self._widest = 0.0
+        self.samples = 0
+
+    def fork(self, first_index: int) -> TransmissionError:
+        """An empty accumulator for the samples from `first_index` of the same run, to be merged into this
+        one.
+
+        Raises CoverageError before this one has seen enough to know origin and direction.
+        """
+        if not self._group:
+            raise CoverageError(
+                "origin and direction are not known yet: give the first block to this accumulator"
+            )
+        twin = copy.copy(self)
+        twin._clear(first_index)
+        return twin
+
+    def update(self, input_angle: ArrayLike, output_angle: ArrayLike) -> None:
+        """Add a block: θ₁ and θ₂ in rad, unwrapped, shapes (n,), sampled together.
+
+        Raises NotFiniteError for NaN, SampleError for unequal lengths.
+        """
+        theta1, theta2 = as_blocks(input_angle, output_angle)
+        if theta2.size == 0:
+            return
+        for start in range(0, theta2.size, CHUNK):
+            if self._group:
+                self._fold(theta1[start:], theta2[start:])
+                return
+            self._waiting.append((theta1[start : start + CHUNK].copy(), theta2[start : start + CHUNK].copy()))
+            if self._settle():
+                waiting, self._waiting = self._waiting, []
+                for a, b in waiting:
+                    self._fold(a, b)
+
+    def _fold(self, theta1: Floats, theta2: Floats) -> None:
+        """Fold whole groups, hold back the samples of those that are not complete."""
+        first = 0
+        odd = -self._index % self._group
+        if odd:
+            first = min(odd, theta2.size)
+            self._keep(self._index, theta1[:first], theta2[:first])
+        whole = first + (theta2.size - first) // self._group * self._group
+        for start in range(first, whole, CHUNK):
+            stop = min(start + CHUNK, whole)
+            self._add(theta1[start:stop], theta2[start:stop], self._group, self._index + start)
+        if whole < theta2.size:
+            self._keep(self._index + whole, theta1[whole:], theta2[whole:])
+        self._index += theta2.size
+
+    def _settle(self) -> bool:
+        """Origin, direction and grouping from the first samples, once they span an angle bin."""
+        theta2 = np.concatenate([b for _, b in self._waiting])
+        theta1 = np.concatenate([a for a, _ in self._waiting])
+        refuse_not_finite(theta1, 0, "input angle")
+        refuse_not_finite(theta2, 0, "output angle")
+        travel = float(theta2[-1] - theta2[0])
+        width = _TURN / self.bins
+        if abs(travel) < 16 * width:
+            if theta2.size > 2_000_000:
+                raise CoverageError("the output hardly turned in 2e6 samples: no transmission error")
+            return False
+        self._origin = (float(theta1[0]), float(theta2[0]))
+        if self.direction is None:
+            self.direction = 1 if travel > 0 else -1
+        # a group of samples as wide as a bin loses nothing: its spread enters the second moments
+        per_bin = (theta2.size - 1) * width / abs(travel)
+        self._group = 1 << min(max(math.floor(math.log2(max(per_bin, 1.0))), 0), 10)
+        return True
+
+    def _keep(self, index: int, theta1: Floats, theta2: Floats) -> None:
+        """Hold back samples of a group that is not complete, and fold it once it is."""
+        number = index // self._group
+        held = self._loose.setdefault(number, [])
+        held.append((index, theta1.copy(), theta2.copy()))
+        if sum(b.size for _, _, b in held) == self._group:
+            del self._loose[number]
+            held.sort(key=lambda part: part[0])
+            whole1, whole2 = (np.concatenate([part[k] for part in held]) for k in (1, 2))
+            self._add(whole1, whole2, self._group, number * self._group)
+
+    def _add(self, theta1: Floats, theta2: Floats, group: int, index: int) -> None:
+        assert self._origin is not None
+        assert self.direction is not None
+        origin1, origin2 = self._origin
+        ends = (theta2[[0, -1]] - origin2) * (self.direction / _TURN)
+        spread = None
+        if group > 1:
+            ones = np.ones(group)
+            a, b = theta1.reshape(-1, group) @ ones, theta2.reshape(-1, group) @ ones
+            spread = theta2[group - 1 :: group] - theta2[::group]
+            spread *= spread
+            spread *= (group + 1) / (12 * (group - 1)) / _TURN**2
+        else:
+            a, b = theta1.copy(), theta2.copy()
+        b -= group * origin2
+        a -= group * origin1
+        a *= -self.sense / self.ratio
+        a += b
+        if not math.isfinite(float(np.add.reduce(a))):
+            refuse_not_finite(theta1, index, "input angle")
+            refuse_not_finite(theta2, index, "output angle")
+        b *= self.direction / (_TURN * group)
+        if b.size > 1:
+            self._widest = max(self._widest, float(np.max(b[1:] - b[:-1])))
+        follows = self._place is not None and self._next == index
+        begin = self._place if follows and self._place is not None else float(ends[0])
+        end = float(ends[1])
+        for k, fold in fold_periods(b, a, spread, group, self.bins).items():
+            covered = max(min(end, k + 1.0) - max(begin, k), 0.0)
+            new = not follows and math.floor(begin) == k
+            self._join(k, _Revolution(fold, covered, int(new)))
+        self._pieces += not follows
+        self._travel += end - begin
+        self._place, self._next = end, index + theta2.size
+        self.samples += theta2.size
+        self._close(end - 0.125)
+
+    def _join(self, k: int, piece: _Revolution) -> None:
+        if k not in self._open:
+            self._open[k] = _Revolution(Fold.empty(self.bins))
+        self._open[k].add(piece)
+
+    @property
+    def _pitch(self) -> float:
+        """Mean step from sample to sample, in revolutions."""
+        return abs(self._travel) / max(self.samples - self._pieces, 1)
+
+    def _close(self, until: float) -> None:
+        """Book complete revolutions that end before `until`, in order."""
+        for k in sorted(self._open):
+            revolution = self._open[k]
+            # the gap from piece to piece is one pitch, and so is the one behind the last sample
+            slack = (revolution.pieces + 1.25) * self._pitch
+            if k + 1 > until or k < 0 or revolution.covered < 1.0 - slack:
+                continue
+            fold = revolution.fold
+            mean, width = self._single(fold)
+            # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
+            fold.total -= mean * fold.count
+            self._closed[k] = _Booked(mean, width, fold.samples)
+            self._total.add(fold)
+            del self._open[k]
+
+    def _single(self, fold: Fold) -> tuple[float, float]:
+        """Mean over the angle and peak-to-peak of one revolution within the band, noise included."""
+        if np.all(fold.count):
+            coefficients = quick_harmonics(fold, self.max_order)
+        elif fold.samples > 4 * self.max_order:
+            coefficients = fold_harmonics(fold, self.max_order, 1e-8).coefficients
+        else:
+            return float(fold.total.sum() / fold.count.sum()), math.nan
+        low, high = peak_to_peak(synthesise(coefficients, self.bins))
+        return float(coefficients[0].real), high - low
+
+    def merge(self, other: TransmissionError) -> None:
+        """Add what a fork saw of the same run. Raises NotMergeableError for other settings or another
+        origin.
+        """
+        if other.samples == 0 and not other._waiting and not other._loose:
+            return
+        same = ("ratio", "sense", "direction", "_origin", "_group", "orders", "max_order")
+        differing = [name.strip("_") for name in same if getattr(self, name) != getattr(other, name)]
+        if differing or not self._group:
+            raise NotMergeableError(
+                f"transmission errors of different {', '.join(differing) or 'runs'} do not merge; use fork()"
+            )
+        self._total.add(other._total)
+        self._closed.update(other._closed)
+        for k, revolution in other._open.items():
+            self._join(k, revolution)
+        self._travel += other._travel
+        self._pieces += other._pieces
+        self._widest = max(self._widest, other._widest)
+        self.samples += other.samples
+        self._place = None
+        for held in other._loose.values():
+            for index, theta1, theta2 in held:
+                self._keep(index, theta1, theta2)
+        self._index = max(self._index, other._index)
+        self._close(math.inf)
+
+    def result(self) -> TransmissionErrorResult:
+        """Evaluate whole revolutions, or the range travelled when it is less than one.
+
+        Raises UndersampledError ("undersampled for order q"), CoverageError when the output hardly turned.
+        """
+        if not self._group:
+            raise CoverageError("no transmission error: the output did not turn")
+        whole = self._flushed()
+        if whole._travel <= 0:
+            raise CoverageError("no transmission error: the output did not turn steadily in one direction")
+        whole._check_sampling()
+        return whole._full() if whole._closed else whole._limited()
+
+    def _flushed(self) -> TransmissionError:
+        """A copy in which the samples of incomplete groups are folded one by one."""
+        whole = copy.deepcopy(self)
+        for held in whole._loose.values():
+            for index, theta1, theta2 in sorted(held, key=lambda part: part[0]):
+                whole._add(theta1, theta2, 1, index)
+        whole._loose = {}
+        whole._close(math.inf)
+        return whole
+
+    def _check_sampling(self) -> None:
+        q = self.orders[-1]
+        need = self.samples_per_cycle * q
+        # a revolution of exactly `need` samples may lose one to rounding at its seam
+        found = min([1 / self._pitch, *(booked.samples + 1 for booked in self._closed.values())])
+        if found < need:
+            raise UndersampledError(
+                f"undersampled for order {q}: {found:.0f} samples per output revolution,"
+                f" at least {need:.0f} needed; sample faster or turn slower"
+            )
+        if self._widest - self._group * self._pitch > 0.5 / q:
+            raise CoverageError(
+                f"a hole of {360 * self._widest:.3g}° in the output angle, more than half a cycle of order"
+                f" {q}: samples are missing, repeat the measurement"
+            )
+
+    def _full(self) -> TransmissionErrorResult:
+        fold = self._total
+        model = fold_harmonics(fold, self.max_order)
+        closure, closure_noise = self._closure(fold, model)
+        # a small step at the seam costs the band-limited curve nothing; a doubtful ramp would
+        ramp = closure if abs(closure) > max(4 * closure_noise, 0.05 * self._rough()) else 0.0
+        if ramp:
+            place = (np.arange(self.bins) + 0.5 + fold.first / np.maximum(fold.count, 1)) / self.bins
+            flat = Fold(fold.count, fold.total - ramp * place * fold.count, fold.first, fold.second)
+            model = fold_harmonics(flat, self.max_order)
+        single = np.array([self._closed[k].peak_to_peak for k in sorted(self._closed)])
+        return self._report(model, fold.samples, _TURN, closure, closure_noise, ramp, single)
+
+    def _rough(self) -> float:
+        return max((booked.peak_to_peak for booked in self._closed.values()), default=0.0)
+
+    def _closure(self, fold: Fold, model: Harmonics) -> tuple[float, float]:
+        """e(2π) − e(0) and its noise: from revolution to revolution, or at the seam of a single one."""
+        if len(self._closed) > 1:
+            k = np.array(sorted(self._closed), dtype=np.float64)
+            means = np.array([self._closed[int(j)].mean for j in k])
+            k -= k.mean()
+            spread = float(np.dot(k, k))
+            slope = float(np.dot(k, means)) / spread
+            variance = model.noise**2 * k.size / fold.samples
+            if k.size > 2:
+                scatter = means - means.mean() - slope * k
+                variance = max(variance, float(np.dot(scatter, scatter)) / (k.size - 2))
+            return slope, math.sqrt(variance / spread)
+        occupied = np.maximum(fold.count, 1)
+        place = (np.arange(self.bins) + 0.5 + fold.first / occupied) / self.bins
+        ramp = Fold(fold.count, place * fold.count, fold.first, fold.second)
+        # what a ramp has beyond the band is all at the seam, where e(2π) meets e(0)
+        seam = fold_harmonics(ramp, self.max_order).residual
+        energy = float(np.dot(fold.count, seam * seam))
+        value = float(np.dot(fold.count, seam * model.residual)) / energy
+        left = model.residual - value * seam
+        variance = float(np.dot(fold.count, left * left)) / max(model.dof - 1, 1)
+        return value, math.sqrt(variance / energy)
+
+    def _limited(self) -> TransmissionErrorResult:
+        """Less than one revolution: even extension at both ends, so that nothing is forced to close."""
+        fold = Fold.empty(self.bins)
+        for k, revolution in self._open.items():
+            if k == 0:
+                fold.add(revolution.fold)
+        used = np.flatnonzero(fold.count)
+        if used.size < 64 or self._travel >= 1.0:
+            raise CoverageError(
+                f"the samples cover {360 * self._travel:.3g}° of the output but no complete revolution and no"
+                " unbroken part of one"
+            )
+        span = int(used[-1]) + 1
+        part = Fold(*(a[:span] for a in (fold.count, fold.total, fold.first, fold.second)))
+        mirrored = Fold(
+            np.concatenate((part.count, part.count[::-1])),
+            np.concatenate((part.total, part.total[::-1])),
+            np.concatenate((part.first, -part.first[::-1])),
+            np.concatenate((part.second, part.second[::-1])),
+        )
+        band = math.ceil(self.max_order * 2 * span / self.bins)
+        model = fold_harmonics(mirrored, band)
+        # every sample was counted twice: the noise is right, the samples behind each coefficient are not
+        return self._report(model, fold.samples, _TURN * span / self.bins, None, None, 0.0, np.empty(0))
+
+    def _report(
+        self,
+        model: Harmonics,
+        samples: int,
+        span: float,
+        closure: float | None,
+        closure_noise: float | None,
+        ramp: float,
+        single: Floats,
+    ) -> TransmissionErrorResult:
+        full = closure is not None
+        points = 1 << math.ceil(math.log2(16 * (model.coefficients.size - 1)))
+        waviness = model.coefficients.copy()
+        waviness[0] = 0.0
+        curve = synthesise(waviness, points)
+        if not full:
+            curve = curve[: points // 2]
+        curve += ramp * (np.arange(curve.size) / points)
+        u_line = model.noise * math.sqrt(2.0 / samples)
+        pp, bias, noise = _debiased(waviness, ramp, points, u_line, full)
+        worst = math.nan
+        if single.size:
+            _, single_bias, _ = _debiased(waviness, ramp, points, u_line * math.sqrt(single.size), full)
+            worst = max(float(np.nanmax(single)) - single_bias, pp)
+        coloured = 0.5 * float(np.sum(np.abs(waviness) ** 2)) - u_line**2 * (waviness.size - 1)
+        rms2 = coloured if not ramp else float(np.var(curve)) - u_line**2 * (waviness.size - 1)
+        assert self._origin is not None
+        assert self.direction is not None
+        offset = self._origin[1] - self.sense * self._origin[0] / self.ratio
+        mean = float(np.mean([booked.mean for booked in self._closed.values()])) if full else model.mean
+        theta = self._origin[1] + self.direction * span * np.arange(curve.size) / curve.size
+        lines = self._lines(waviness, u_line) if full else ()
+        curve -= 0.5 * ramp
+        if self.direction < 0:
+            theta, curve = theta[::-1].copy(), curve[::-1].copy()
+        by_size = sorted(lines, key=lambda line: -line.amplitude_rad)
+        return TransmissionErrorResult(
+            pp_rad=pp,
+            pp_bias_rad=bias,
+            pp_noise_rad=noise,
+            pp_worst_rad=worst if single.size else pp,
+            rms_rad=math.sqrt(max(rms2, 0.0)),
+            mean_rad=mean + offset,
+            closure_rad=closure,
+            closure_noise_rad=closure_noise,
+            noise_rad=model.noise,
+            orders=tuple(line for line in lines if line.order in self.orders),
+            top=tuple(by_size[:10]),
+            spectrum_rad=np.abs(waviness) if full else np.empty(0),
+            theta_rad=theta,
+            curve_rad=curve,
+            range_rad=span,
+            direction=self.direction,
+            revolutions=single.size,
+            samples=samples,
+            unused_samples=self.samples - samples,
+            max_order=self.max_order,
+            pp_per_revolution_rad=single,
+        )
+
+    def _lines(self, coefficients: Complexes, u_line: float) -> tuple[Order, ...]:
+        """Amplitude·sin(qθ₂ + φ) from coefficients over the angle turned since the origin."""
+        assert self._origin is not None
+        assert self.direction is not None
+        q = np.arange(coefficients.size)
+        turned = coefficients if self.direction > 0 else coefficients.conj()
+        absolute = turned * np.exp(-1j * q * math.fmod(self._origin[1], _TURN))
+        phase = np.angle(absolute * 1j)
+        amplitude = np.abs(coefficients)
+        return tuple(Order(int(k), float(amplitude[k]), float(phase[k]), u_line) for k in q[1:])
+
+
+def _debiased(
+    coefficients: Complexes, ramp: float, points: int, u_line: float, full: bool, draws: int = 64
+) -> tuple[float, float, float]:
+    """Peak-to-peak without the widening by noise: (pp, bias, standard deviation).
+
+    Parametric bootstrap with fixed seed: noise of standard deviation u_line (cosine and sine part) is added
+    to the coefficients found; how much that widens max − min is how much the noise already in them did.
+    """
+    slope = ramp * np.arange(points + 1) / points
+
+    def width(c: Complexes) -> float:
+        curve = synthesise(c, points)
+        if not full:
+            curve = curve[: points // 2 + 1]
+        elif ramp:
+            curve = np.append(curve, curve[0]) + slope
+        else:
+            # close the ring, so that an extreme at the seam is refined like any other
+            curve = np.concatenate((curve[-1:], curve, curve[:1]))
+        low, high = peak_to_peak(curve)
+        return high - low
+
+    pp = width(coefficients)
+    if u_line <= 1e-9 * pp:
+        return pp, 0.0, 0.0
+    rng = np.random.default_rng(9283)
+    clean = np.where(np.abs(coefficients) > 4 * u_line, coefficients, 0.0)
+    scale = u_line if full else u_line * math.sqrt(2.0)
+    widths = []
+    for _ in range(draws):
+        noise = rng.standard_normal((2, coefficients.size)) * scale
+        shaken = clean + (noise[0] + 1j * noise[1] if full else noise[0])
+        widths.append(width(shaken))
+    bias = float(np.mean(widths)) - width(clean)
+    return pp - bias, bias, float(np.std(widths, ddof=1))
+
+
+def transmission_error(
+    input_angle: ArrayLike,
+    output_angle: ArrayLike,
+    ratio: float,
+    sense: int = 1,
+    orders: Sequence[float] = (1, 2),
+    **settings: int | float | None,
+) -> TransmissionErrorResult:
+    """`TransmissionError` of arrays that are in memory: unwrapped angles in rad, shapes (n,)."""
+    accumulator = TransmissionError(ratio, sense, orders, **settings)  # type: ignore[arg-type]
+    accumulator.update(input_angle, output_angle)
+    return accumulator.result()
+
+
+@dataclass(frozen=True, slots=True)
+class BothDirections:
+    """Both directions of rotation together, rad: each with its own mean removed, so that lost motion stays
+    out.
+
+    pp_max: the larger of the two TE_pp; pp_bidirectional: max − min over both curves; reversal_offset:
+    ē(−) − ē(+), for information only, it contains the lost motion.
+    """
+
+    pp_max_rad: float
+    pp_bidirectional_rad: float
+    reversal_offset_rad: float
+
+
+def both_directions(results: Mapping[int, TransmissionErrorResult]) -> BothDirections:
+    """Combine {+1: …, −1: …}. Raises AnalysisError unless each key matches its result's direction."""
+    if set(results) != {-1, 1} or any(results[d].direction != d for d in results):
+        raise AnalysisError("both directions need one result for +1 and one for -1")
+    forward, backward = results[1], results[-1]
+    high = max(float(r.curve_rad.max() - r.curve_rad.mean()) for r in (forward, backward))
+    low = min(float(r.curve_rad.min() - r.curve_rad.mean()) for r in (forward, backward))
+    return BothDirections(
+        pp_max_rad=max(forward.pp_rad, backward.pp_rad),
+        pp_bidirectional_rad=high - low - max(forward.pp_bias_rad, backward.pp_bias_rad),
+        reversal_offset_rad=backward.mean_rad - forward.mean_rad,
+    )
