@@ -47,11 +47,23 @@ class Standard:
 
 @dataclass(frozen=True, slots=True)
 class Requires:
-    """Roles a bench must offer. `holds_position` lists actuators that must be able to lock their shaft."""
+    """Roles a bench must offer.
+
+    `holds_position` lists actuators that must be able to lock their shaft, `calibrated` the channels whose
+    calibration enters an uncertainty budget."""
 
     actuators: tuple[str, ...] = ()
     channels: tuple[str, ...] = ()
     holds_position: tuple[str, ...] = ()
+    calibrated: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Objections:
+    """What a protocol has to say before a run: `refusals` stop it, `remarks` must be known."""
+
+    refusals: tuple[str, ...] = ()
+    remarks: tuple[Text, ...] = ()
 
 
 class ProtocolParameters(BaseModel):
@@ -135,6 +147,8 @@ class Protocol(ABC):
     """Base of every protocol; instances hold no state."""
 
     id: ClassVar[str]
+    #: Raised whenever procedure or evaluation change in a way that can change a result.
+    version: ClassVar[str] = "1.0"
     title: ClassVar[Text]
     purpose: ClassVar[Text]
     standards: ClassVar[tuple[Standard, ...]]
@@ -145,6 +159,13 @@ class Protocol(ABC):
     @abstractmethod
     def procedure(self, p: Any, dut: Reducer) -> Procedure:
         """Steps, deterministic in parameters and DUT."""
+
+    def check(
+        self, p: Any, dut: Reducer, rates_hz: Mapping[str, float], ranges: Mapping[str, float]
+    ) -> Objections:
+        """Objections of the protocol itself: sampling rates and ranges of the channels (SI) against the
+        stimulus."""
+        return Objections()
 
     @abstractmethod
     def evaluate(self, recording: Recording, p: Any, order: Order) -> Evaluation:

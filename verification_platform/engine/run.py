@@ -27,7 +27,7 @@ from drivers.device import DriverError, Mode, Setpoint
 from verification_platform.bench.dut import Order
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records.marks import SegmentMark, Tag
+from verification_platform.records import RecordingError, SegmentMark, Tag
 
 from . import conditions
 from .dry_run import Commanded, answered, count_records, dry_run
@@ -159,7 +159,7 @@ class RunEngine:
             return Outcome(stopped.status, stopped.reason)
         except BenchTrip as trip:
             return Outcome(RunStatus.ABORTED_SAFETY if trip.safety else RunStatus.INVALID, trip.reason)
-        except (StreamError, ProtocolError, DriverError) as error:
+        except (StreamError, ProtocolError, DriverError, RecordingError) as error:
             return Outcome(RunStatus.INVALID, str(error))
         except KeyboardInterrupt:
             return Outcome(RunStatus.INVALID, "interrupted by the operator (Ctrl-C)")

@@ -40,8 +40,10 @@ class Integrity:
 class Segment(Protocol):
     """The rows of one Record step."""
 
-    index: int
-    tag: Tag
+    @property
+    def index(self) -> int: ...
+    @property
+    def tag(self) -> Tag: ...
 
     def blocks(self, *channels: str) -> Iterator[Samples]:
         """Blocks in order, at most 65536 rows each, columns as asked; all channels of one group."""
@@ -62,9 +64,12 @@ class Segment(Protocol):
 class Recording(Protocol):
     """A sealed set of segments of samples, with a record of every channel."""
 
-    channels: Mapping[str, ChannelRecord]
-    fixture: FixtureRecord
-    attributes: Mapping[str, Any]
+    @property
+    def channels(self) -> Mapping[str, ChannelRecord]: ...
+    @property
+    def fixture(self) -> FixtureRecord: ...
+    @property
+    def attributes(self) -> Mapping[str, Any]: ...
 
     def segments(self, **tag: Any) -> Iterator[Segment]:
         """Segments whose tag contains these entries, in order of time."""
