@@ -34,10 +34,9 @@ _SIGNAL_OF_MODE = {Mode.POSITION: "position", Mode.VELOCITY: "velocity", Mode.TO
 
 
 def resolution(bench: BenchDescription, channel: str) -> float:
-    """One digit of a channel as an emulated device would deliver it, SI (0 where unknown).
+    """One digit of a channel as an emulated device would deliver it, SI (never 0).
 
-    27 bits a turn for a bench encoder, 20 bits for a motor encoder; torque transducers give 20 000 digits a
-    side.
+    27 bits a turn for a bench encoder, 20 for a motor encoder; 20 000 digits a side for torque.
     """
     record = bench.channel[channel]
     if record.signal == "position":
@@ -175,8 +174,9 @@ class SimulatedBench:
         return self._t0_s + self._tick * self._tick_s
 
     def start(self) -> None:
-        """Arm. There is nothing to open; the torque is off. Raises BenchTrip after a trip: make a new
-        bench.
+        """Arm; the torque is off. The interlock is part of this object, so there is no other to test.
+
+        Raises BenchTrip after a trip, which only a new bench forgets.
         """
         self._raise_if_tripped()
         if self._real and not self._open:
@@ -208,8 +208,9 @@ class SimulatedBench:
         return self.plant.read(self.bench.actuator[role].device, "position")
 
     def poll(self, timeout_s: float) -> Sequence[Block]:
-        """Let bench time pass until blocks are complete, at most `timeout_s`. Raises BenchTrip after a
-        trip.
+        """Let at most `timeout_s` pass (but one cycle at least), less when blocks arrive.
+
+        Raises BenchTrip after a trip.
         """
         self._raise_unless_running()
         last = self._tick + max(1, int(timeout_s / self._tick_s + 1e-6))

@@ -1,5 +1,4 @@
-"""The whole bench behind the wires: drive servo, harmonic reducer, load servo, and the sensors that watch
-them.
+"""The whole bench behind the wires: drive servo, harmonic reducer, load servo, and their sensors.
 
 One fixed integration step at a time: servos and friction give efforts, the rigid bodies turn, the mesh
 answers. All state that a sensor can read belongs to one instant, so angle and torque of a row fit together.
@@ -141,9 +140,7 @@ class HarmonicBenchPlant:
         self._readers = self._make_readers(bench, seed)
 
     def advance(self, t_s: float) -> None:
-        """See `Plant.advance`. Integrates whole steps; the rest of a step is extrapolated by the angle
-        sensors.
-        """
+        """See `Plant.advance`. Integrates whole steps; angle sensors extrapolate over the rest of one."""
         whole = int(t_s / self._dt + 1e-6)
         while self._steps < whole:
             n = min(whole - self._steps, self._steps_per_heat - self._steps % self._steps_per_heat)
@@ -165,9 +162,7 @@ class HarmonicBenchPlant:
         return self.reader(device, signal)()
 
     def reader(self, device: str, signal: str) -> Callable[[], float]:
-        """The function behind `read`, for callers that read the same signal every cycle. Raises
-        BenchError.
-        """
+        """The function behind `read`, for who reads one signal every cycle. Raises BenchError."""
         try:
             return self._readers[device, signal]
         except KeyError:

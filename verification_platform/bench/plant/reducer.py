@@ -82,8 +82,8 @@ class InputFriction:
 
     The Coulomb part takes as much torque as would stop the rotor within one step and no more, so it sticks
     exactly, never drives, and is the full T_C as soon as the rotor turns. The part with the load follows the
-    mean load on the teeth, not the vibration of an unloaded mesh, so that the no-load torque stays T_C + T_v·ω at
-    any speed.
+    mean load on the teeth, not the vibration of an unloaded mesh, so that the no-load torque stays
+    T_C + T_v·ω at any speed.
     """
 
     __slots__ = (
@@ -137,9 +137,7 @@ class InputFriction:
 
 
 class Housing:
-    """One thermal node: the housing, heated by friction, cooled by the room, whose temperature swings
-    slowly.
-    """
+    """One thermal node: the housing, heated by friction, cooled by a room that swings slowly."""
 
     __slots__ = ("_ambient", "_capacity", "_resistance", "_swing", "ambient", "temperature")
 

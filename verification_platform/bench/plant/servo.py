@@ -17,8 +17,10 @@ _TORQUE, _VELOCITY = Mode.TORQUE, Mode.VELOCITY  # looked up once: the loop runs
 
 @dataclass(frozen=True, slots=True)
 class ServoTuning:
-    """`bandwidth` of the velocity loop in rad/s on `inertia` (kg·m²); `stiffness_rate` of the position loop
-    in 1/s.
+    """How the loops are set, SI.
+
+    `bandwidth` of the velocity loop (rad/s) holds on `inertia` (kg·m²), `integral_rate` (1/s) is that of its
+    integral part; `stiffness_rate` (1/s) is the gain of the position loop.
     """
 
     inertia: float

@@ -117,9 +117,7 @@ class Truth:
         return 2 * self.law.loop_midline(p * self.T_N, p * self.T_N)
 
     def friction_scale(self, temperature: float) -> float:
-        """Factor of the housing temperature (K) on the lubricated friction; 1 at the reference
-        temperature.
-        """
+        """Factor of the housing temperature (K) on the reducer's friction; 1 at the reference."""
         return math.exp(-self.friction_per_kelvin * (temperature - self.reference_temperature))
 
     def T_NL(self, speed: float, temperature: float | None = None) -> float:
