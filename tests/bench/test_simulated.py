@@ -221,6 +221,13 @@ def test_polling_rhythm_changes_no_bit(bench: BenchDescription, order: Order) ->
     assert values(0.1) == values(0.004)
 
 
+def test_resumed_run_goes_on_in_time(bench: BenchDescription, order: Order) -> None:
+    running = SimulatedBench(bench, order, seed=1, start_s=120.0)
+    running.start()
+    assert run(running, 0.1)[0].stamps_s[0] == pytest.approx(120.002)
+    assert running.now_s() == pytest.approx(120.1)
+
+
 def test_real_clock_paces_and_stamps_with_host_time(bench: BenchDescription, order: Order) -> None:
     running = SimulatedBench(bench, order, seed=1, clock="real")
     start = time.monotonic()

@@ -117,10 +117,10 @@ class _Group:
 class SimulatedBench:
     """`engine.port.BenchPort` on the built-in plant.
 
-    `clock` "virtual" runs as fast as it can from time 0; "real" paces to the host's monotonic clock and
-    stamps with it. `on_mark` and `on_prompt` receive what goes to the recording and to the technician; an
-    unanswered prompt is confirmed, because there is nobody to move anything. Raises BenchError for a bench
-    the plant cannot stand in for.
+    `clock` "virtual" runs as fast as it can from `start_s` on (a resumed run goes on in time); "real" paces
+    to the host's monotonic clock and stamps with it. `on_mark` and `on_prompt` receive what goes to the
+    recording and to the technician; an unanswered prompt is confirmed, because there is nobody to move
+    anything. Raises BenchError for a bench the plant cannot stand in for.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class SimulatedBench:
         seed: int,
         clock: Literal["virtual", "real"] = "virtual",
         *,
+        start_s: float = 0.0,
         on_mark: Callable[[Any], None] | None = None,
         on_prompt: Callable[[str, str, str], bool] | None = None,
     ) -> None:
@@ -140,7 +141,7 @@ class SimulatedBench:
         self._on_mark, self._on_prompt = on_mark, on_prompt
         self._trajectories: dict[str, Trajectory] = {}
         self._tick = 0
-        self._t0_s = 0.0
+        self._t0_s = start_s
         self._reason = ""
         self._open = False
         cycles = {

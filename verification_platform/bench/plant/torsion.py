@@ -23,8 +23,8 @@ MAX_DEPTH = 1000
 class TorsionLaw:
     """Parameters of the law, SI. Raises ValueError for values that no reducer can have.
 
-    `stiffness` (K_1, K_2, K_3) holds on [0, T_1], [T_1, T_2], [T_2, ∞); `width` is w0, the width at zero torque
-    of the loop run to ±`rated_torque`.
+    `stiffness` (K_1, K_2, K_3) holds on [0, T_1], [T_1, T_2], [T_2, ∞); `width` is w0, the width at zero
+    torque of the loop run to ±`rated_torque`.
     """
 
     stiffness: tuple[float, float, float]
