@@ -1,7 +1,7 @@
 """Charts of a report as SVG: the same data give the same bytes.
 
-Glyphs become outlines of the report's own fonts, so a chart looks the same wherever it is opened; ids are salted
-with a constant and no date is written. A character that the fonts lack is an error, as in the text.
+Glyphs become outlines of the report's own fonts, so a chart looks the same wherever it is opened; ids are
+salted with a constant and no date is written. A character that the fonts lack is an error, as in the text.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
+from numpy.typing import ArrayLike
 
 from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Text
@@ -27,7 +28,7 @@ from verification_platform.metrology.result import Result
 from verification_platform.metrology.units import to_display, unit
 
 from . import formatting as fmt
-from .errors import MissingGlyph
+from .errors import MissingGlyphError
 from .model import Language, PlottedCurve
 from .texts import series_name
 from .typefaces import FAMILIES, font_files
@@ -38,7 +39,7 @@ INK, MUTED, HAIR, WASH = "#1b2430", "#5d6b7c", "#d5dce4", "#f4f7fa"
 COLOURS = ("#0f4c81", "#c2571a", "#2f8f6b", "#7b4fa3", "#8a6d00", "#a11d1d", "#4b6a88", "#3d3d3d")
 STYLES = ("-", "--", "-.", ":", "-", "--", "-.", ":")
 
-_RC: dict[str, Any] = {
+_RC: Any = {
     "svg.hashsalt": "pilotbench",
     "svg.fonttype": "path",
     "font.family": list(FAMILIES),
@@ -86,7 +87,7 @@ class _Axis:
     unit: str
     label: str
 
-    def __call__(self, values: Sequence[float]) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def __call__(self, values: ArrayLike) -> np.ndarray[Any, np.dtype[np.float64]]:
         shown = unit(self.unit)
         return (np.asarray(values, dtype=np.float64) - shown.offset) / shown.factor
 
@@ -103,8 +104,10 @@ def say(text: Text, languages: Sequence[Language]) -> str:
     return " ".join(dict.fromkeys(getattr(text, language) for language in languages))
 
 
-def chart(curve: PlottedCurve, results: Sequence[Result], dut: Reducer, languages: Sequence[Language]) -> bytes:
-    """One curve as SVG. Raises MissingGlyph when a label cannot be drawn."""
+def chart(
+    curve: PlottedCurve, results: Sequence[Result], dut: Reducer, languages: Sequence[Language]
+) -> bytes:
+    """One curve as SVG. Raises MissingGlyphError when a label cannot be drawn."""
     _register_fonts()
     with matplotlib.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("error", message="Glyph .* missing")
@@ -123,17 +126,34 @@ def chart(curve: PlottedCurve, results: Sequence[Result], dut: Reducer, language
         try:
             figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
         except UserWarning as missing:
-            raise MissingGlyph(f"chart {curve.name}: {missing}; write the label differently") from None
+            raise MissingGlyphError(f"chart {curve.name}: {missing}; write the label differently") from None
     return out.getvalue()
 
 
 def _legend(axes: Axes, columns: int = 4) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if len(handles) > 1:
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=min(columns, len(handles)), borderaxespad=0.2, handlelength=2.2, columnspacing=1.6)
+        axes.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            ncols=min(columns, len(handles)),
+            borderaxespad=0.2,
+            handlelength=2.2,
+            columnspacing=1.6,
+        )
 
 
-def _lines(axes: Axes, curve: PlottedCurve, x: _Axis, y: _Axis, results: Sequence[Result], dut: Reducer, languages: Sequence[Language]) -> None:
+def _lines(
+    axes: Axes,
+    curve: PlottedCurve,
+    x: _Axis,
+    y: _Axis,
+    results: Sequence[Result],
+    dut: Reducer,
+    languages: Sequence[Language],
+) -> None:
     few = len(curve.x) <= 60
     for index, (name, values) in enumerate(curve.ys.items()):
         colour = COLOURS[index % len(COLOURS)]
@@ -141,31 +161,68 @@ def _lines(axes: Axes, curve: PlottedCurve, x: _Axis, y: _Axis, results: Sequenc
         if few and "fit" not in name:
             bars = expanded_uncertainties(curve, values, results)
             axes.errorbar(
-                x(curve.x), y(values), yerr=None if bars is None else np.asarray(bars) / unit(y.unit).factor, fmt="o",
-                color=colour, markersize=3.4, capsize=2.2, elinewidth=0.8, capthick=0.8, label=label + ("" if bars is None else " ± U"), zorder=3,
-            )  # fmt: skip
+                x(curve.x),
+                y(values),
+                yerr=None if bars is None else np.asarray(bars) / unit(y.unit).factor,
+                fmt="o",
+                color=colour,
+                markersize=3.4,
+                capsize=2.2,
+                elinewidth=0.8,
+                capthick=0.8,
+                label=label + ("" if bars is None else " ± U"),
+                zorder=3,
+            )
         else:
-            axes.plot(x(curve.x), y(values), STYLES[index % len(STYLES)] if few else "-", color=colour, label=label, linewidth=0.95 if few else 0.75)
+            axes.plot(
+                x(curve.x),
+                y(values),
+                STYLES[index % len(STYLES)] if few else "-",
+                color=colour,
+                label=label,
+                linewidth=0.95 if few else 0.75,
+            )
     axes.margins(x=0.012)
     _legend(axes)
 
 
-def expanded_uncertainties(curve: PlottedCurve, values: Sequence[float], results: Sequence[Result]) -> list[float] | None:
+def expanded_uncertainties(
+    curve: PlottedCurve, values: Sequence[float], results: Sequence[Result]
+) -> list[float] | None:
     """U of the results that a series consists of: same unit, same value. None unless every point has one."""
     known = {(r.unit, r.value): r.U for r in results}
     found = [known.get((curve.y_unit, v)) for v in values]
     return None if any(U is None for U in found) else [float(U) for U in found if U is not None]
 
 
-def _stems(axes: Axes, curve: PlottedCurve, x: _Axis, y: _Axis, results: Sequence[Result], dut: Reducer, languages: Sequence[Language]) -> None:
+def _stems(
+    axes: Axes,
+    curve: PlottedCurve,
+    x: _Axis,
+    y: _Axis,
+    results: Sequence[Result],
+    dut: Reducer,
+    languages: Sequence[Language],
+) -> None:
     shift = 0.0
     for index, (name, values) in enumerate(curve.ys.items()):
         colour, xs, ys = COLOURS[index % len(COLOURS)], x(curve.x), y(values)
         axes.vlines(xs, 0, ys, color=colour, linewidth=1.0, zorder=3)
-        axes.plot(xs, ys, "o", color=colour, markersize=2.2, label=say(series_name(name), languages), zorder=3)
+        axes.plot(
+            xs, ys, "o", color=colour, markersize=2.2, label=say(series_name(name), languages), zorder=3
+        )
         if index == 0:
             for at in _strongest(ys, 5):
-                axes.annotate(f"{xs[at]:g}", (xs[at], ys[at]), xytext=(0, 3.5), textcoords="offset points", ha="center", va="bottom", fontsize=6.8, color=INK)
+                axes.annotate(
+                    f"{xs[at]:g}",
+                    (xs[at], ys[at]),
+                    xytext=(0, 3.5),
+                    textcoords="offset points",
+                    ha="center",
+                    va="bottom",
+                    fontsize=6.8,
+                    color=INK,
+                )
         shift = max(shift, float(np.max(ys, initial=0.0)))
     axes.set_ylim(0, shift * 1.16 if shift > 0 else 1)
     axes.margins(x=0.02)
@@ -178,7 +235,15 @@ def _strongest(values: np.ndarray[Any, np.dtype[np.float64]], count: int) -> lis
     return [int(i) for i in order if values[i] > 0.05 * np.max(values, initial=0.0)]
 
 
-def _loops(axes: Axes, curve: PlottedCurve, x: _Axis, y: _Axis, results: Sequence[Result], dut: Reducer, languages: Sequence[Language]) -> None:
+def _loops(
+    axes: Axes,
+    curve: PlottedCurve,
+    x: _Axis,
+    y: _Axis,
+    results: Sequence[Result],
+    dut: Reducer,
+    languages: Sequence[Language],
+) -> None:
     axes.axhline(0, color=MUTED, linewidth=0.5)
     axes.axvline(0, color=MUTED, linewidth=0.5)
     middle = next((name for name in curve.ys if "mid" in name), None)
@@ -186,7 +251,9 @@ def _loops(axes: Axes, curve: PlottedCurve, x: _Axis, y: _Axis, results: Sequenc
     for name, values in curve.ys.items():
         label = say(series_name(name), languages)
         if name == middle:
-            axes.plot(x(curve.x), y(values), color=INK, linewidth=0.7, linestyle=(0, (4, 2)), label=label, zorder=4)
+            axes.plot(
+                x(curve.x), y(values), color=INK, linewidth=0.7, linestyle=(0, (4, 2)), label=label, zorder=4
+            )
         else:
             axes.plot(x(curve.x), y(values), color=COLOURS[index], linewidth=1.1, label=label, zorder=3)
             index += 1
@@ -196,11 +263,24 @@ def _loops(axes: Axes, curve: PlottedCurve, x: _Axis, y: _Axis, results: Sequenc
     _legend(axes)
 
 
-def _mark_stiffness(axes: Axes, curve: PlottedCurve, midline: Sequence[float], x: _Axis, y: _Axis, results: Sequence[Result], dut: Reducer) -> None:
+def _mark_stiffness(
+    axes: Axes,
+    curve: PlottedCurve,
+    midline: Sequence[float],
+    x: _Axis,
+    y: _Axis,
+    results: Sequence[Result],
+    dut: Reducer,
+) -> None:
     """Slopes 1/K of the sections on the midline, from the reported results, and where each section lies."""
     torque, angle = np.asarray(curve.x), np.asarray(midline)
     order = np.argsort(torque, kind="stable")
-    breaks = (0.0, dut.torque_1 or 0.2 * dut.rated_torque, dut.torque_2 or 0.6 * dut.rated_torque, dut.rated_torque)
+    breaks = (
+        0.0,
+        dut.torque_1 or 0.2 * dut.rated_torque,
+        dut.torque_2 or 0.6 * dut.rated_torque,
+        dut.rated_torque,
+    )
     for section in (1, 2, 3):
         stiffness = next((r for r in results if r.quantity == f"K_{section}"), None)
         if stiffness is None or stiffness.value <= 0:
@@ -209,10 +289,22 @@ def _mark_stiffness(axes: Axes, curve: PlottedCurve, midline: Sequence[float], x
         centre = (low + high) / 2
         at = float(np.interp(centre, torque[order], angle[order]))
         ends = np.array([low, high])
-        axes.plot(x(ends), y(at + (ends - centre) / stiffness.value), color=COLOURS[1], linewidth=2.6, alpha=0.35, solid_capstyle="butt", zorder=2)
+        axes.plot(
+            x(ends),
+            y(at + (ends - centre) / stiffness.value),
+            color=COLOURS[1],
+            linewidth=2.6,
+            alpha=0.35,
+            solid_capstyle="butt",
+            zorder=2,
+        )
         shown = fmt.show(stiffness)
         axes.annotate(
-            f"K{'₁₂₃'[section - 1]} = {shown.value} {shown.unit}", (to_display(centre, x.unit), to_display(at, y.unit)),
-            xytext=(26, -12), textcoords="offset points", fontsize=6.8, color=INK,
+            f"K{'₁₂₃'[section - 1]} = {shown.value} {shown.unit}",
+            (to_display(centre, x.unit), to_display(at, y.unit)),
+            xytext=(26, -12),
+            textcoords="offset points",
+            fontsize=6.8,
+            color=INK,
             arrowprops={"arrowstyle": "-", "color": MUTED, "linewidth": 0.5},
-        )  # fmt: skip
+        )

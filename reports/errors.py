@@ -7,8 +7,9 @@ class ReportError(ValueError):
     """A report cannot be built: what is missing or wrong, where, and what to do."""
 
 
-class MissingGlyph(ReportError):
-    """A character that no font of the report can draw. It is refused: a dropped character would change the text."""
+class MissingGlyphError(ReportError):
+    """A character that no font of the report can draw. It is refused: a dropped character would change the
+    text."""
 
 
 class DocumentError(ReportError):

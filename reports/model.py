@@ -1,9 +1,9 @@
 """The report as data: what was asked, what was tested, what came out, and where the raw data lie.
 
 `ReportData` is the whole content of a report in SI, frozen, without layout. It is attached to the PDF as
-``report.json``: typesetting it again gives the same PDF byte for byte, so the document can be checked with nothing
-but itself, and every number in it against the recording. Fields follow ISO/IEC 17025:2017 7.8.2.1; what is not known
-is None or empty and is printed as "not stated", never invented.
+``report.json``: typesetting it again gives the same PDF byte for byte, so the document can be checked with
+nothing but itself, and every number in it against the recording. Fields follow ISO/IEC 17025:2017 7.8.2.1;
+what is not known is None or empty and is printed as "not stated", never invented.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from typing import Any, Literal
 from pydantic import TypeAdapter, ValidationError
 
 from verification_platform.bench.dut import Order
+from verification_platform.engine.parameters import ParameterUse
 from verification_platform.engine.protocol import Standard, Text
+from verification_platform.metrology.decision import worst
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Result, RunStatus, Verdict
 
@@ -81,27 +83,12 @@ class Typesetting:
     typst: str
     matplotlib: str
     fonts_sha256: str
-    template_sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterUse:
-    """A parameter of a protocol as used: its default, and the mark that says where the default comes from."""
-
-    name: str
-    value: str  # as shown, in display unit
-    default: str
-    mark: str
-    why: str = ""
-
-    @property
-    def changed(self) -> bool:
-        return self.value != self.default
+    layout_sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class PlottedCurve:
-    """A curve as plotted: SI, thinned to what a page can show (see `source.thin`)."""
+    """A curve as plotted: SI, thinned to what a page can show (see `thinning.thin`)."""
 
     name: str
     title: Text
@@ -160,6 +147,7 @@ class Run:
 
     id: str
     protocol: str
+    protocol_version: str
     title: Text
     purpose: Text
     standards: tuple[Standard, ...]
@@ -170,6 +158,7 @@ class Run:
     bench_kind: str
     bench_title: Text | None
     parameters: tuple[ParameterUse, ...]
+    settings: Mapping[str, Any]  # all parameters in SI, as the protocol takes them
     results: tuple[Result, ...]
     curves: tuple[PlottedCurve, ...]
     channels: tuple[ChannelRecord, ...]
@@ -180,12 +169,17 @@ class Run:
     continuity: Continuity | None
     seal: Seal | None
     software: Software
+    clock: str = ""
     transport: str = ""
 
     @property
     def modified(self) -> bool:
         """True when the method is followed with changes: "based on 参照" instead of "according to 依据"."""
-        return bool(self.deviations) or any(p.changed for p in self.parameters) or any(p.mark in "PV" for p in self.parameters)
+        return (
+            bool(self.deviations)
+            or any(p.changed for p in self.parameters)
+            or any(p.mark in "PV" for p in self.parameters)
+        )
 
     @property
     def verdict(self) -> Verdict:
@@ -195,7 +189,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """The whole report. `number` is unique; `issued` is None as long as nobody has authorised it (DRAFT 草稿)."""
+    """The whole report. `number` is unique; `issued` is None as long as nobody has authorised it (DRAFT
+    草稿)."""
 
     number: str
     languages: tuple[Language, ...]
@@ -216,7 +211,8 @@ class ReportData:
 
     @property
     def verdict(self) -> Verdict:
-        """Worst verdict of all runs. A run that is not VALID has no verdict, so it makes the whole INCONCLUSIVE."""
+        """Worst verdict of all runs. A run that is not VALID has no verdict, so it makes the whole
+        INCONCLUSIVE."""
         verdicts = [run.verdict for run in self.runs]
         if any(run.status is not RunStatus.VALID for run in self.runs):
             verdicts.append(Verdict.INCONCLUSIVE)
@@ -224,19 +220,12 @@ class ReportData:
 
     @property
     def moment(self) -> dt.datetime:
-        """The time stamp of the document: when the last run ended (issue date when issued), never the clock's time."""
+        """The time stamp of the document: when the last run ended (issue date when issued), never the
+        clock's time."""
         if self.issued is not None:
             return dt.datetime.combine(self.issued, dt.time(), dt.UTC)
         ends = [run.ended for run in self.runs if run.ended is not None]
         return max(ends).astimezone(dt.UTC) if ends else dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-
-
-_BEST_TO_WORST = list(Verdict)  # declared in this order
-
-
-def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The worst of some verdicts; NONE (report only) never counts."""
-    return max(verdicts, key=_BEST_TO_WORST.index, default=Verdict.NONE)
 
 
 _ADAPTER = TypeAdapter(ReportData)
@@ -244,7 +233,7 @@ _RESULTS = TypeAdapter(tuple[Result, ...])
 
 
 def to_json(data: ReportData) -> bytes:
-    """Canonical JSON of a report (``report.json``): sorted keys, all digits, infinities as text."""
+    """Canonical JSON of a report (``report.json``): fields in order, all digits, infinities as text."""
     return canonical(_ADAPTER.dump_python(data, mode="json"))
 
 
@@ -264,7 +253,8 @@ def from_json(text: bytes, where: str = "report.json") -> ReportData:
 
 
 def results_json(data: ReportData) -> bytes:
-    """``results.json``: results and seal of every run, the part that `verify` recomputes from the recordings."""
+    """``results.json``: results and seal of every run, the part that `verify` recomputes from the
+    recordings."""
     runs = [
         {
             "run": run.id,
@@ -278,13 +268,50 @@ def results_json(data: ReportData) -> bytes:
 
 
 def results_as_json(results: Iterable[Result]) -> list[dict[str, Any]]:
-    """Results as plain data; equal lists mean equal bits, for a float and its shortest text determine each other."""
+    """Results as plain data; equal lists mean equal bits, for a float and its shortest text determine each
+    other."""
     return _RESULTS.dump_python(tuple(results), mode="json")  # type: ignore[no-any-return]
 
 
+def results_from_json(tables: Any, where: str) -> tuple[Result, ...]:
+    """A list of result objects as ``results.json`` of a run folder holds it. Raises ReportError."""
+    try:
+        return _RESULTS.validate_python(tables)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ReportError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def first_difference(left: Any, right: Any, place: str = "") -> str:
+    """Where and how two JSON-like values first differ, e.g. ``results[2].U: 1.0 is not 1.5``; empty when
+    they are equal.
+
+    A result is named by its quantity as well as by its number.
+    """
+    if isinstance(left, dict) and isinstance(right, dict):
+        here = (
+            f"{place} ({left['quantity']})"
+            if left.get("quantity") and left.get("quantity") == right.get("quantity")
+            else place
+        )
+        for key in (*left, *(k for k in right if k not in left)):
+            if key not in left or key not in right:
+                return f"{here}.{key}: {'missing' if key not in left else 'should not be there'}"
+            if found := first_difference(left[key], right[key], f"{here}.{key}" if here else str(key)):
+                return found
+        return ""
+    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
+        for index, (one, other) in enumerate(zip(left, right, strict=False)):
+            if found := first_difference(one, other, f"{place}[{index}]"):
+                return found
+        return "" if len(left) == len(right) else f"{place}: {len(left)} entries, {len(right)} expected"
+    # repr tells −0.0 from 0.0 and 1 from 1.0; NaN equals itself
+    return "" if repr(left) == repr(right) else f"{place}: {left!r:.60} instead of {right!r:.60}"
+
+
 def canonical(tables: Any) -> bytes:
-    """JSON with sorted keys and all digits; infinity, which JSON does not know, as the text "Infinity"."""
-    text = json.dumps(_finite(tables), sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    """JSON with all digits; infinity, which JSON does not know, as the text "Infinity"."""
+    text = json.dumps(_finite(tables), ensure_ascii=False, allow_nan=False, indent=1)
     return text.encode() + b"\n"
 
 
@@ -296,3 +323,11 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(item) for item in value]
     return value
+
+
+_RUN = TypeAdapter(Run)
+
+
+def run_as_json(run: Run) -> dict[str, Any]:
+    """A run as plain data, spelled as in ``report.json``."""
+    return json.loads(canonical(_RUN.dump_python(run, mode="json")))  # type: ignore[no-any-return]

@@ -1,8 +1,9 @@
 """Typesetting: report data → PDF bytes, the same bytes each time.
 
-typst reads the template and JSON from a scratch folder; nothing of the data is ever read as markup. Only the fonts of
-the repository are visible, the time stamp is that of the data, and PDF/A-3a is written: a tagged document with alt
-texts, which refuses a missing glyph. (Conformance is not claimed: no independent validator has looked at it.)
+typst reads the template and JSON from a scratch folder; nothing of the data is ever read as markup. Only
+the fonts of the repository are visible, the time stamp is that of the data, and PDF/A-3a is written: a
+tagged document with alt texts, which refuses a missing glyph. (Conformance is not claimed: no independent
+validator has looked at it.)
 """
 
 from __future__ import annotations
@@ -14,18 +15,19 @@ import json
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import typst
 
 from .charts import chart
-from .errors import MissingGlyph, ReportError
+from .errors import MissingGlyphError, ReportError
 from .model import Language, ReportData, Software, Typesetting, results_json, to_json
 from .typefaces import FONT_FOLDER, fonts_digest, require_glyphs
 from .view import view
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
+#: Modules whose code decides about the bytes of the PDF.
+_LAYOUT_CODE = ("charts.py", "formatting.py", "model.py", "pdf.py", "texts.py", "view.py")
 
 
 def typesetting(software: Software) -> Typesetting:
@@ -35,8 +37,15 @@ def typesetting(software: Software) -> Typesetting:
         typst=importlib.metadata.version("typst"),
         matplotlib=importlib.metadata.version("matplotlib"),
         fonts_sha256=fonts_digest(),
-        template_sha256=hashlib.sha256(TEMPLATE.read_bytes()).hexdigest(),
+        layout_sha256=_layout_digest(),
     )
+
+
+def _layout_digest() -> str:
+    digest = hashlib.sha256(TEMPLATE.read_bytes())
+    for name in _LAYOUT_CODE:
+        digest.update((Path(__file__).parent / name).read_bytes())
+    return digest.hexdigest()
 
 
 def languages(text: str) -> tuple[Language, ...]:
@@ -48,7 +57,7 @@ def languages(text: str) -> tuple[Language, ...]:
 
 
 def render(data: ReportData) -> bytes:
-    """The PDF of a report. Raises MissingGlyph, ReportError."""
+    """The PDF of a report. Raises MissingGlyphError, ReportError."""
     with tempfile.TemporaryDirectory(prefix="pilotbench-report-") as scratch:
         folder = Path(scratch)
         figures = _draw(data, folder)
@@ -72,15 +81,24 @@ def _draw(data: ReportData, folder: Path) -> dict[tuple[str, str], str]:
 
 
 def _typeset(folder: Path, moment: dt.datetime) -> bytes:
-    fonts = typst.Fonts(include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(FONT_FOLDER)])
-    compiler = typst.Compiler(str(folder / "report.typ"), root=str(folder), font_paths=fonts, ignore_system_fonts=True)
+    fonts = typst.Fonts(
+        include_system_fonts=False, include_embedded_fonts=False, font_paths=[str(FONT_FOLDER)]
+    )
+    compiler = typst.Compiler(
+        str(folder / "report.typ"), root=str(folder), font_paths=fonts, ignore_system_fonts=True
+    )
     try:
-        pdf, warnings = compiler.compile_with_warnings(format="pdf", pdf_standards="a-3a", timestamp=int(moment.timestamp()))
+        pdf, warnings = compiler.compile_with_warnings(
+            format="pdf", pdf_standards="a-3a", timestamp=int(moment.timestamp())
+        )
     except typst.TypstError as error:
         text = _first_line(error.message)
         if "could not be displayed with any font" in error.message or "glyph" in error.message:
-            raise MissingGlyph(f"typesetting refused a character: {text}") from None
-        raise ReportError(f"typesetting failed: {text} {_first_line(error.diagnostic)}; hints: {'; '.join(error.hints) or 'none'}") from None
+            raise MissingGlyphError(f"typesetting refused a character: {text}") from None
+        hints = "; ".join(error.hints) or "none"
+        raise ReportError(
+            f"typesetting failed: {text} {_first_line(error.diagnostic)}; hints: {hints}"
+        ) from None
     if warnings:
         raise ReportError(f"typesetting warned: {_first_line(warnings[0].message)}")
     assert isinstance(pdf, bytes)
@@ -89,16 +107,3 @@ def _typeset(folder: Path, moment: dt.datetime) -> bytes:
 
 def _first_line(message: str) -> str:
     return re.sub(r"\s+", " ", message).strip()[:300]
-
-
-def pages(pdf: bytes) -> int:
-    """Number of pages of a PDF of our own."""
-    import pikepdf
-
-    with pikepdf.open(pdf) as document:
-        return len(document.pages)
-
-
-def describe_languages(chosen: Sequence[Language]) -> str:
-    """``("zh", "en")`` → ``"zh,en"``."""
-    return ",".join(chosen)

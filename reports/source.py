@@ -1,46 +1,204 @@
-"""From run folders to report data."""
+"""From run folders to report data.
+
+Results and curves are computed from the sealed recordings when the report is built, by the same function
+that `run`, `analyze` and `verify` use; ``results.json`` in the run folder must agree, or no report is
+written.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
+from pydantic.dataclasses import dataclass as checked_dataclass
 
-from verification_platform.engine.protocol import Curve
+from test_protocols import get
+from verification_platform.engine.evaluation import evaluate_run
+from verification_platform.engine.journal import read_journal
+from verification_platform.engine.protocol import Text
+from verification_platform.engine.run_folder import RunFolder
+from verification_platform.engine.software import software
+from verification_platform.records import open_recording
+from verification_platform.records.recording import Recording
+from verification_platform.records.seal import read_seal, samples_folder
 
-from .model import PlottedCurve
+from . import model
+from .errors import ReportError
+from .pdf import languages, typesetting
+from .thinning import thin
 
-#: Most points of one plotted series; a line of text width cannot show more.
-MOST_POINTS = 2400
-
-
-def thin(curve: Curve) -> PlottedCurve:
-    """A curve reduced to what a page can show, keeping every extreme. Pure: the same curve gives the same bits.
-
-    Of a long line, the lowest and highest row of each of 600 equal pieces stay, for every series; loops keep equidistant
-    rows; stems keep their largest 600 rows.
-    """
-    rows = _rows_to_keep(curve)
-    return PlottedCurve(
-        name=curve.name, title=curve.title, x_label=curve.x_label, y_label=curve.y_label,
-        x=tuple(np.asarray(curve.x, dtype=np.float64)[rows].tolist()),
-        ys={name: tuple(np.asarray(y, dtype=np.float64)[rows].tolist()) for name, y in curve.ys.items()},
-        x_unit=curve.x_unit, y_unit=curve.y_unit, x_display=curve.x_display, y_display=curve.y_display, kind=curve.kind,
-    )  # fmt: skip
+_ENVIRONMENT = ("ambient_temperature", "ambient_humidity", "housing_temperature")
 
 
-def _rows_to_keep(curve: Curve) -> NDArray[np.intp]:
-    n = len(curve.x)
-    if n <= MOST_POINTS:
-        return np.arange(n)
-    if curve.kind == "loop":
-        return np.unique(np.linspace(0, n - 1, MOST_POINTS).round().astype(np.intp))
-    if curve.kind == "stem":
-        largest = np.max([np.abs(y) for y in curve.ys.values()], axis=0)
-        return np.sort(np.argsort(largest, kind="stable")[-600:])
-    keep = {0, n - 1}
-    edges = np.linspace(0, n, 601).round().astype(np.intp)
-    for y in curve.ys.values():
-        for low, high in zip(edges[:-1], edges[1:], strict=True):
-            piece = np.asarray(y)[low:high]
-            keep |= {int(low + np.argmin(piece)), int(low + np.argmax(piece))}
-    return np.array(sorted(keep), dtype=np.intp)
+@with_config(ConfigDict(extra="forbid"))
+@checked_dataclass(frozen=True)
+class LabFile:
+    """``lab.toml``: everything about laboratory, customer and item that no run knows."""
+
+    lab: model.Lab = model.Lab()
+    customer: model.Customer = model.Customer()
+    item: model.Item = model.Item()
+
+
+_LAB_FILE = TypeAdapter(LabFile)
+
+
+def load_lab(path: Path | None) -> LabFile:
+    """Read ``lab.toml``; None gives an empty one, printed as "not stated". Raises ReportError."""
+    if path is None:
+        return LabFile()
+    try:
+        return _LAB_FILE.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise ReportError(f"{path}: cannot be read ({error.strerror}); give the path of a lab.toml") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ReportError(f"{path}: not a valid TOML file ({error})") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ReportError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+
+
+def load_report(
+    runs: Sequence[Path], *, lang: str = "zh,en", lab: Path | None = None, number: str | None = None
+) -> model.ReportData:
+    """Everything a report on these run folders says. Raises ReportError when they do not belong to one
+    order."""
+    if not runs:
+        raise ReportError("no run folder given; name at least one")
+    chosen, profile = languages(lang), load_lab(lab)
+    folders = [RunFolder.load(path) for path in runs]
+    first = folders[0]
+    for folder in folders[1:]:
+        if folder.order.dut != first.order.dut:
+            raise ReportError(
+                f"{folder.path}: another item ({folder.order.dut.model} {folder.order.dut.serial}) "
+                f"than {first.path}; one report is about one item"
+            )
+        if folder.order != first.order:
+            raise ReportError(
+                f"{folder.path}: limits or decision rule differ from {first.path}; "
+                "one report follows one order"
+            )
+    loaded = tuple(load_run(folder) for folder in folders)
+    data = model.ReportData(
+        number=number or _number(loaded),
+        languages=chosen,
+        lab=profile.lab,
+        customer=profile.customer,
+        item=profile.item,
+        order=first.order,
+        runs=loaded,
+        typesetting=typesetting(_software(software())),
+    )
+    return model.from_json(model.to_json(data))  # one spelling of every number, whoever built it
+
+
+def load_run(folder: RunFolder) -> model.Run:
+    """One run, its results recomputed from the recording. Raises ReportError when ``results.json``
+    disagrees."""
+    evaluated = evaluate_run(folder.path, get, write=False)
+    _agrees(folder.results, model.results_as_json(evaluated.results))
+    protocol, recording = get(folder.protocol_id), open_recording(folder.samples)
+    times = [dt.datetime.fromisoformat(entry.utc) for entry in read_journal(folder.journal)] or [
+        folder.created_utc
+    ]
+    integrity = recording.integrity()
+    return model.Run(
+        id=folder.path.resolve().name,
+        protocol=protocol.id,
+        protocol_version=folder.protocol_version,
+        title=protocol.title,
+        purpose=protocol.purpose,
+        standards=tuple(protocol.standards),
+        status=evaluated.status,
+        started=times[0],
+        ended=times[-1],
+        bench=folder.bench.bench.id,
+        bench_kind=folder.bench.bench.kind,
+        bench_title=Text(folder.bench.bench.title.zh, folder.bench.bench.title.en),
+        parameters=folder.parameter_uses,
+        settings=folder.parameters,
+        results=tuple(evaluated.results),
+        curves=tuple(thin(curve) for curve in evaluated.curves),
+        channels=tuple(recording.channels.values()),
+        fixture=recording.fixture,
+        environment=environment(recording),
+        findings=tuple(evaluated.findings),
+        deviations=tuple(evaluated.deviations),
+        continuity=model.Continuity(
+            integrity.rows, integrity.lost_rows, integrity.gaps, dict(integrity.not_good)
+        ),
+        seal=load_seal(folder.samples),
+        software=_software(folder.software),
+        clock=folder.clock,
+        transport=folder.transport,
+    )
+
+
+def load_seal(folder: Path) -> model.Seal | None:
+    """What the report prints of a recording's seal; None when it was never closed. Raises RecordingError."""
+    seal = read_seal(samples_folder(folder))
+    if seal is None or not seal.closed:
+        return None
+    return model.Seal(seal.digest, tuple(model.SealedFile(e.file, e.bytes, e.sha256) for e in seal.entries))
+
+
+def environment(recording: Recording) -> tuple[model.Environment, ...]:
+    """Least, mean and largest value of every environmental channel over the marked segments."""
+    rows = []
+    for name in _ENVIRONMENT:
+        if name not in recording.channels:
+            continue
+        values = [
+            samples.values[samples.quality[:, 0] == 0, 0]
+            for segment in recording.segments()
+            for samples in segment.blocks(name)
+        ]
+        merged = np.concatenate(values) if values else np.empty(0)
+        if merged.size:
+            rows.append(
+                model.Environment(
+                    name,
+                    recording.channels[name].unit,
+                    float(merged.min()),
+                    float(merged.mean()),
+                    float(merged.max()),
+                )
+            )
+    return tuple(rows)
+
+
+def _agrees(path: Path, recomputed: list[dict[str, Any]]) -> None:
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise ReportError(
+            f"{path}: cannot be read ({error}); write it again with `pilotbench analyze`"
+        ) from None
+    place = model.first_difference(
+        model.results_as_json(model.results_from_json(stored, str(path))), recomputed, "results"
+    )
+    if place:
+        raise ReportError(f"{path}: {place}; the file does not hold what the recording gives")
+
+
+def _software(tables: Mapping[str, str]) -> model.Software:
+    return model.Software(tables.get("name", ""), tables.get("version", ""), tables.get("commit", ""))
+
+
+def _number(runs: Iterable[model.Run]) -> str:
+    """A number for a draft: day of the last run and the first digits of a hash over runs and seals."""
+    digest, last = hashlib.sha256(), dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+    for run in runs:
+        digest.update(f"{run.id}\0{run.seal.sha256 if run.seal else ''}\0".encode())
+        last = max(last, run.ended or last)
+    return f"DRAFT-{last:%Y%m%d}-{digest.hexdigest()[:8].upper()}"

@@ -1,6 +1,8 @@
-"""The vocabulary of a report in both languages: verdicts, quantities, conditions, channels, mandatory statements.
+"""The vocabulary of a report in both languages: verdicts, quantities, conditions, channels, mandatory
+statements.
 
-A name that is not in a table is printed as it stands: an unknown quantity is shown by its symbol, never left out.
+A name that is not in a table is printed as it stands: an unknown quantity is shown by its symbol, never
+left out.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from dataclasses import dataclass
 from verification_platform.engine.protocol import Text
 from verification_platform.metrology.result import RunStatus, Verdict
 
+from .formatting import plain, typographic, unit_symbol
+
 VERDICTS = {
     Verdict.PASS: Text("合格", "Pass"),
     Verdict.CONDITIONAL_PASS: Text("有条件合格", "Conditional pass"),
@@ -19,6 +23,7 @@ VERDICTS = {
     Verdict.FAIL: Text("不合格", "Fail"),
     Verdict.NONE: Text("仅报告", "Report only"),
 }
+NO_VERDICT = Text("不判定", "No verdict")
 #: Colour family of a verdict in the template. Colour never stands alone: the words are always printed.
 TONES = {
     Verdict.PASS: "good",
@@ -31,14 +36,23 @@ TONES = {
 SENTENCES = {
     Verdict.PASS: Text("全部有限值的特性均合格。", "Every characteristic with a limit passes."),
     Verdict.CONDITIONAL_PASS: Text(
-        "至少一项结果在限值以内、但落在保护带内：有条件合格。", "At least one result lies within its limit but inside the guard band: conditional pass."
+        "至少一项结果在限值以内、但落在保护带内：有条件合格。",
+        "At least one result lies within its limit but inside the guard band: conditional pass.",
     ),
-    Verdict.INCONCLUSIVE: Text("至少一项试验或判定不成立，不能得出总体结论。", "At least one run or decision is inconclusive: no overall conclusion can be drawn."),
+    Verdict.INCONCLUSIVE: Text(
+        "至少一项试验或判定不成立，不能得出总体结论。",
+        "At least one run or decision is inconclusive: no overall conclusion can be drawn.",
+    ),
     Verdict.CONDITIONAL_FAIL: Text(
-        "至少一项结果超出限值、但落在保护带内：有条件不合格。", "At least one result lies beyond its limit but inside the guard band: conditional fail."
+        "至少一项结果超出限值、但落在保护带内：有条件不合格。",
+        "At least one result lies beyond its limit but inside the guard band: conditional fail.",
     ),
-    Verdict.FAIL: Text("至少一项结果超出限值与保护带。", "At least one result lies beyond its limit and the guard band."),
-    Verdict.NONE: Text("订单未规定限值，仅报告结果。", "The order sets no limits: results are reported only."),
+    Verdict.FAIL: Text(
+        "至少一项结果超出限值与保护带。", "At least one result lies beyond its limit and the guard band."
+    ),
+    Verdict.NONE: Text(
+        "订单未规定限值，仅报告结果。", "The order sets no limits: results are reported only."
+    ),
 }
 STATUSES = {
     RunStatus.VALID: (Text("有效", "Valid"), "good"),
@@ -50,14 +64,28 @@ STATUSES = {
 #: ISO/IEC 17025:2017 7.8.2.1 l and note, 7.8.2.2; the prototype statement of the platform.
 STATEMENTS = (
     Text("本报告结果仅与所检样品有关。", "The results relate only to the items tested."),
-    Text("未经实验室书面批准，不得部分复制本报告（全文复制除外）。", "This report shall not be reproduced except in full without written approval of the laboratory."),
-    Text("样品为中试样机，结果不代表批量产品。", "The sample is a prototype; the results do not represent series production."),
-    Text("样品按收到时的状态检测；样品数据由客户提供。", "The item was tested as received; item data were supplied by the customer."),
+    Text(
+        "未经实验室书面批准，不得部分复制本报告（全文复制除外）。",
+        "This report shall not be reproduced except in full without written approval of the laboratory.",
+    ),
+    Text(
+        "样品为中试样机，结果不代表批量产品。",
+        "The sample is a prototype; the results do not represent series production.",
+    ),
+    Text(
+        "样品按收到时的状态检测；样品数据由客户提供。",
+        "The item was tested as received; item data were supplied by the customer.",
+    ),
 )
 DRAFT_STATEMENT = Text(
-    "草稿：本报告未经授权签字人签署，不具有正式报告的效力。", "DRAFT: not signed by an authorised person; this is not a released report."
+    "草稿：本报告未经授权签字人签署，不具有正式报告的效力。",
+    "DRAFT: not signed by an authorised person; this is not a released report.",
 )
-ROLES = {"prepared": Text("编制", "Prepared by"), "checked": Text("审核", "Checked by"), "authorised": Text("批准", "Authorised by")}
+ROLES = {
+    "prepared": Text("编制", "Prepared by"),
+    "checked": Text("审核", "Checked by"),
+    "authorised": Text("批准", "Authorised by"),
+}
 
 BENCH_KINDS = {
     "emulated": Text("线缆级仿真台架", "emulated (byte-exact devices, simulated plant)"),
@@ -94,7 +122,7 @@ QUANTITIES = {
     "reversal_offset": Text("换向偏移", "reversal offset"),
     "offset": Text("零偏", "offset"),
     "closure": Text("闭合差", "closure"),
-}  # fmt: skip
+}
 _GREEK = {"phi": "φ", "eta": "η", "theta": "θ", "sigma": "σ", "omega": "ω", "delta": "δ"}
 
 
@@ -134,14 +162,17 @@ _CONDITIONS = {
     "definition": (Text("定义", "definition"), ""),
     "mode": (Text("方式", "mode"), ""),
     "temperature": (Text("温度", "temperature"), "°C"),
-}  # fmt: skip
-_DIRECTIONS = {1: Text("正向 (+)", "forward (+)"), -1: Text("反向 (−)", "reverse (−)"), 0: Text("双向", "both")}
+}
+_DIRECTIONS = {
+    1: Text("正向 (+)", "forward (+)"),
+    -1: Text("反向 (−)", "reverse (−)"),
+    0: Text("双向", "both"),
+}
 
 
 def condition(key: str, value: object) -> Text:
-    """One condition of a result in words, e.g. ``负载 50 % T_N`` / ``load 50 % T_N``; unknown keys as they stand."""
-    from .formatting import plain, typographic, unit_symbol
-
+    """One condition of a result in words, e.g. ``负载 50 % T_N`` / ``load 50 % T_N``; unknown keys as they
+    stand."""
     label, how = _CONDITIONS.get(key, (Text(key.replace("_", " "), key.replace("_", " ")), ""))
     if how == "direction" and isinstance(value, int | float) and value in _DIRECTIONS:
         words = _DIRECTIONS[int(value)]
@@ -157,6 +188,7 @@ def condition(key: str, value: object) -> Text:
     else:
         shown = typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
     return Text(f"{label.zh} {shown}", f"{label.en} {shown}")
+
 
 #: Series of charts.
 _SERIES = {

@@ -1,8 +1,8 @@
 """The fonts a report is set in, and the refusal of what they cannot draw.
 
-The fonts are part of the repository (reports/fonts): a report is verified by typesetting it again, so the font bytes
-belong to the software version. Coverage is checked before typesetting, because then the message can say where in the
-data the character stands; the PDF/A export refuses it a second time.
+The fonts are part of the repository (reports/fonts): a report is verified by typesetting it again, so the
+font bytes belong to the software version. Coverage is checked before typesetting, because then the message
+can say where in the data the character stands; the PDF/A export refuses it a second time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 from fontTools.ttLib import TTFont
 
-from .errors import MissingGlyph
+from .errors import MissingGlyphError
 
 FONT_FOLDER = Path(__file__).parent / "fonts"
 #: In the order the template and the charts ask for them.
@@ -25,11 +25,13 @@ _LAYOUT = frozenset("\n\u200b")  # line breaks and break opportunities draw noth
 
 
 def font_files() -> tuple[Path, ...]:
-    """All font files, sorted by name. Raises MissingGlyph when the folder is empty or incomplete."""
+    """All font files, sorted by name. Raises MissingGlyphError when the folder is empty or incomplete."""
     files = tuple(sorted(FONT_FOLDER.glob("*.ttf")))
     missing = [name for name in _CHECKED if FONT_FOLDER / name not in files]
     if missing:
-        raise MissingGlyph(f"{FONT_FOLDER}: font file {missing[0]} is missing; restore it from the repository")
+        raise MissingGlyphError(
+            f"{FONT_FOLDER}: font file {missing[0]} is missing; restore it from the repository"
+        )
     return files
 
 
@@ -53,7 +55,8 @@ def coverage() -> frozenset[int]:
 
 
 def texts(data: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every string in JSON-like data with its place, e.g. ``("item.manufacturer", "…")``; keys are not printed."""
+    """Every string in JSON-like data with its place, e.g. ``("item.manufacturer", "…")``; keys are not
+    printed."""
     if isinstance(data, str):
         yield place, data
     elif isinstance(data, Mapping):
@@ -65,12 +68,13 @@ def texts(data: Any, place: str = "") -> Iterator[tuple[str, str]]:
 
 
 def require_glyphs(data: Any) -> None:
-    """Raise MissingGlyph for the first character in `data` that cannot be drawn, naming its place."""
+    """Raise MissingGlyphError for the first character in `data` that cannot be drawn, naming its place."""
     covered = coverage()
     for place, text in texts(data):
         for character in text:
             if ord(character) not in covered and character not in _LAYOUT:
-                raise MissingGlyph(
-                    f"{place}: character {character!r} (U+{ord(character):04X}) is in none of the report's fonts; "
+                raise MissingGlyphError(
+                    f"{place}: character {character!r} (U+{ord(character):04X}) "
+                    "is in none of the report's fonts; "
                     f"write it differently or add a font that has it to {FONT_FOLDER}"
                 )

@@ -1,7 +1,7 @@
 """From report data to what the template sets: every number becomes text here, in display units.
 
-`view(data)` is pure: the same data give the same JSON, hence the same PDF. The template adds layout and the words that
-every report carries; it does no arithmetic on results.
+`view(data)` is pure: the same data give the same JSON, hence the same PDF. The template adds layout and the
+words that every report carries; it does no arithmetic on results.
 """
 
 from __future__ import annotations
@@ -11,19 +11,30 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from verification_platform.engine.protocol import Text
+from verification_platform.metrology.decision import worst
 from verification_platform.metrology.records import ChannelRecord
-from verification_platform.metrology.result import Contribution, LimitType, Result, RunStatus, Verdict
+from verification_platform.metrology.result import Contribution, LimitType, Result, Verdict
 
 from . import formatting as fmt
 from . import texts
-from .model import ReportData, Run
+from .model import PlottedCurve, ReportData, Run
 from .typefaces import FAMILIES
 
 #: The PDF's attachments: name, relationship, MIME type, description.
 ATTACHMENTS = (
-    {"file": "results.json", "relationship": "data", "mime": "application/json", "description": "Results with uncertainty budgets and seals"},
-    {"file": "report.json", "relationship": "source", "mime": "application/json", "description": "All data of this report"},
-)  # fmt: skip
+    {
+        "file": "results.json",
+        "relationship": "data",
+        "mime": "application/json",
+        "description": "Results with uncertainty budgets and seals",
+    },
+    {
+        "file": "report.json",
+        "relationship": "source",
+        "mime": "application/json",
+        "description": "All data of this report",
+    },
+)
 _ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
 _TIGHT = ("″", "′", "°")  # these stand close to their number
 
@@ -53,13 +64,26 @@ def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any
         "issued": data.issued.isoformat() if data.issued else None,
         "methods": _method_names(data.runs),
         "verdict": {**_verdict(data.verdict), "sentence": _text(texts.SENTENCES[data.verdict])},
-        "summary": [{"protocol": run.protocol, **_row(r)} for run in data.runs for r in run.results if r.verdict is not Verdict.NONE],
+        "summary": [row for run in data.runs for row in _summary(run)],
         "signatories": _signatories(data),
         "statements": [_text(t) for t in (*draft_note, *texts.STATEMENTS)],
+        "bench": _bench(data.runs),
         "runs": [_run(run, figures) for run in data.runs],
-        "deviations": [{"protocol": run.protocol, "texts": ds} for run in data.runs if (ds := _deviations(run))],
+        "deviations": [
+            {"protocol": run.protocol, "texts": [_text(d) for d in run.deviations]}
+            for run in data.runs
+            if run.deviations
+        ],
         "parameters": [
-            {"protocol": run.protocol, "name": p.name, "value": p.value, "default": p.default, "mark": p.mark, "why": p.why, "changed": p.changed}
+            {
+                "protocol": run.protocol,
+                "name": p.name,
+                "value": p.value,
+                "default": p.default,
+                "mark": p.mark,
+                "why": p.why,
+                "changed": p.changed,
+            }
             for run in data.runs
             for p in run.parameters
         ],
@@ -87,11 +111,13 @@ def _pair(zh: str, en: str) -> dict[str, str]:
 
 
 def _moment(moment: dt.datetime | None) -> str:
-    return "" if moment is None else moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return "" if moment is None else moment.astimezone(dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def _period(runs: Sequence[Run]) -> str:
-    days = sorted(m.astimezone(dt.UTC).date().isoformat() for run in runs for m in (run.started, run.ended) if m)
+    days = sorted(
+        m.astimezone(dt.UTC).date().isoformat() for run in runs for m in (run.started, run.ended) if m
+    )
     if not days:
         return ""
     return days[0] if days[0] == days[-1] else f"{days[0]} – {days[-1]}"
@@ -101,9 +127,19 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {"label": _text(texts.VERDICTS[verdict]), "tone": texts.TONES[verdict]}
 
 
+def _no_verdict() -> dict[str, Any]:
+    """A result with a limit in a run that is not VALID."""
+    return {"label": _text(texts.NO_VERDICT), "tone": "open"}
+
+
 def _item(data: ReportData) -> dict[str, Any]:
     dut, rated = data.order.dut, fmt.quantity
-    kind = {"harmonic": ("谐波减速器", "harmonic reducer"), "rv": ("RV 减速器", "RV reducer"), "cycloid": ("摆线减速器", "cycloidal reducer"), "planetary": ("行星减速器", "planetary reducer")}[dut.type]  # fmt: skip
+    kind = {
+        "harmonic": ("谐波减速器", "harmonic reducer"),
+        "rv": ("RV 减速器", "RV reducer"),
+        "cycloid": ("摆线减速器", "cycloidal reducer"),
+        "planetary": ("行星减速器", "planetary reducer"),
+    }[dut.type]
     rows = [
         (_pair("名称", "Kind"), _pair(*kind)),
         (_pair("制造商", "Manufacturer"), dut.manufacturer),
@@ -115,12 +151,18 @@ def _item(data: ReportData) -> dict[str, Any]:
         (_pair("最大转矩", "Maximum torque"), rated(dut.max_torque, "N·m")),
         (_pair("额定输入转速 n_N", "Rated input speed n_N"), rated(dut.rated_speed, "r/min")),
         (_pair("最高输入转速", "Maximum input speed"), rated(dut.max_speed, "r/min")),
-        (_pair("转矩分段 T_1 / T_2", "Torque breaks T_1 / T_2"), f"{rated(dut.torque_1, 'N·m')} / {rated(dut.torque_2, 'N·m')}"),
+        (
+            _pair("转矩分段 T_1 / T_2", "Torque breaks T_1 / T_2"),
+            f"{rated(dut.torque_1, 'N·m')} / {rated(dut.torque_2, 'N·m')}",
+        ),
         (_pair("壳体温度上限", "Housing limit"), rated(dut.housing_limit, "°C")),
-        (_pair("润滑剂", "Lubricant"), dut.lubricant or _pair("未填写", "not stated")),
-        (_pair("收样状态", "Condition on receipt"), _text(data.item.condition) or _pair("未填写", "not stated")),
-        (_pair("收样日期", "Date of receipt"), data.item.received.isoformat() if data.item.received else _pair("未填写", "not stated")),
-        (_pair("抽样", "Sampling"), _text(data.item.sampling) or _pair("非实验室抽样", "not sampled by the laboratory")),
+        (_pair("润滑剂", "Lubricant"), dut.lubricant or None),
+        (_pair("收样状态", "Condition on receipt"), _text(data.item.condition)),
+        (
+            _pair("收样日期", "Date of receipt"),
+            data.item.received.isoformat() if data.item.received else None,
+        ),
+        (_pair("抽样", "Sampling"), _text(data.item.sampling)),
     ]
     return {
         "headline": f"{dut.manufacturer} {dut.model}",
@@ -146,7 +188,13 @@ def _signatories(data: ReportData) -> list[dict[str, Any]]:
     rows = []
     for role, label in texts.ROLES.items():
         person = signed.get(role)  # type: ignore[call-overload]
-        rows.append({"role": _text(label), "name": person.name if person else None, "date": person.signed.isoformat() if person else ""})
+        rows.append(
+            {
+                "role": _text(label),
+                "name": person.name if person else None,
+                "date": person.signed.isoformat() if person else "",
+            }
+        )
     return rows
 
 
@@ -157,11 +205,12 @@ def _row(result: Result) -> dict[str, Any]:
     p = result.p_conform
     risk = ""
     if judged and p is not None:
-        risk = f"{'PFA' if result.verdict in _ACCEPTED else 'PFR'} {fmt.probability(1 - p if result.verdict in _ACCEPTED else p)}"
+        accepted = result.verdict in _ACCEPTED
+        risk = f"{'PFA' if accepted else 'PFR'} {fmt.probability(1 - p if accepted else p)}"
     return {
         "symbol": {"base": sign.base, "sub": sign.sub},
         "name": _text(texts.quantity_name(result.quantity)),
-        "conditions": [_text(texts.condition(k, v)) for k, v in result.conditions.items()],
+        "conditions": _join(result),
         "value": shown.value,
         "U": shown.U,
         "unit": shown.unit,
@@ -170,9 +219,60 @@ def _row(result: Result) -> dict[str, Any]:
         "limit": fmt.limit(result),
         "rule": result.rule,
         "judged": judged,
-        "verdict": _verdict(result.verdict),
+        "verdict": _verdict(result.verdict)
+        if judged or result.limit_type is LimitType.REPORT_ONLY
+        else _no_verdict(),
         "p": fmt.probability(p),
         "risk": risk,
+    }
+
+
+def _rows(results: Sequence[Result]) -> list[dict[str, Any]]:
+    """One row a result; of consecutive rows of the same quantity only the first names it."""
+    rows, named = [], ""
+    for result in results:
+        row = _row(result)
+        name = _name_key(result)
+        rows.append({**row, "name": None} if name == named else row)
+        named = name
+    return rows
+
+
+def _name_key(result: Result) -> str:
+    """Results with the same name belong together: amplitudes of all orders are one kind of quantity."""
+    name = texts.quantity_name(result.quantity)
+    return name.en if name else result.quantity
+
+
+def _summary(run: Run) -> list[dict[str, Any]]:
+    """Of each judged quantity the worst result: worst verdict, then least probability of conformity."""
+    judged: dict[str, list[Result]] = {}
+    for result in run.results:
+        if result.verdict is not Verdict.NONE:
+            judged.setdefault(result.quantity, []).append(result)
+    rows = []
+    for group in judged.values():
+        verdict = worst(r.verdict for r in group)
+        shown = min(
+            (r for r in group if r.verdict is verdict),
+            key=lambda r: 1.0 if r.p_conform is None else r.p_conform,
+        )
+        rows.append({"protocol": run.protocol, "count": len(group), **_row(shown)})
+    return rows
+
+
+def _bench(runs: Sequence[Run]) -> dict[str, Any]:
+    """The benches and their kinds; runs of one order usually share one."""
+    names = dict.fromkeys((run.bench, run.bench_title) for run in runs)
+    kinds = dict.fromkeys(
+        texts.BENCH_KINDS.get(run.bench_kind, Text(run.bench_kind, run.bench_kind)) for run in runs
+    )
+    return {
+        "name": _pair(
+            "；".join(f"{bench} {title.zh if title else ''}".strip() for bench, title in names),
+            "; ".join(f"{bench} {title.en if title else ''}".strip() for bench, title in names),
+        ),
+        "kind": _pair("；".join(k.zh for k in kinds), "; ".join(k.en for k in kinds)),
     }
 
 
@@ -186,22 +286,26 @@ def _run(run: Run, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
         "status": {"label": _text(status), "tone": tone},
         "started": _moment(run.started),
         "ended": _moment(run.ended),
-        "bench": _pair(f"{run.bench} {run.bench_title.zh if run.bench_title else ''}".strip(), f"{run.bench} {run.bench_title.en if run.bench_title else ''}".strip()),
-        "bench_kind": _text(texts.BENCH_KINDS.get(run.bench_kind, Text(run.bench_kind, run.bench_kind))),
         "environment": _environment(run),
         "findings": [_text(f) for f in run.findings],
-        "rows": [_row(r) for r in run.results],
+        "rows": _rows(run.results),
         "figures": [
             {
                 "file": figures[run.id, curve.name],
                 "caption": _text(curve.title),
-                "alt": f"{curve.title.zh} {curve.title.en}: {curve.y_label.zh} {curve.y_label.en} / {curve.x_label.zh} {curve.x_label.en}; {', '.join(curve.ys)}",
+                "alt": _alternative(curve),
             }
             for curve in run.curves
             if (run.id, curve.name) in figures
         ],
         "budgets": [_budget(r) for r in budgeted(run.results)],
     }
+
+
+def _alternative(curve: PlottedCurve) -> str:
+    """What a reader who cannot see the chart is told."""
+    axes = f"{curve.y_label.zh} {curve.y_label.en} / {curve.x_label.zh} {curve.x_label.en}"
+    return f"{curve.title.zh} {curve.title.en}: {axes}; {', '.join(curve.ys)}"
 
 
 def _environment(run: Run) -> list[dict[str, Any]]:
@@ -214,31 +318,28 @@ def _environment(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _deviations(run: Run) -> list[dict[str, str]]:
-    """What the evaluation declares, and every parameter that differs from the method's default (7.8.2.1 n)."""
-    rows = [_text(d) for d in run.deviations]
-    rows += [
-        _pair(f"参数 {p.name}：采用 {p.value}，默认 {p.default}", f"parameter {p.name}: {p.value} used instead of {p.default}")
-        for p in run.parameters
-        if p.changed
-    ]
-    return [row for row in rows if row is not None]
-
-
 def budgeted(results: Iterable[Result]) -> list[Result]:
-    """Results whose budget is printed: of each quantity the judged one with the largest U; all are attached."""
+    """Results whose budget is printed: of each kind of quantity the judged one with the largest U; all are
+    attached."""
     chosen: dict[str, Result] = {}
     for result in results:
         if not result.budget:
             continue
-        best = chosen.get(result.quantity)
+        key = _name_key(result)
+        best = chosen.get(key)
         rank = (result.verdict is not Verdict.NONE, result.U)
         if best is None or rank > (best.verdict is not Verdict.NONE, best.U):
-            chosen[result.quantity] = result
+            chosen[key] = result
     return list(chosen.values())
 
 
-_KINDS = {"normal": ("正态", "normal"), "rectangular": ("矩形", "rectangular"), "triangular": ("三角", "triangular"), "u-shaped": ("反正弦", "U-shaped"), "t": ("t", "t")}  # fmt: skip
+_KINDS = {
+    "normal": ("正态", "normal"),
+    "rectangular": ("矩形", "rectangular"),
+    "triangular": ("三角", "triangular"),
+    "u-shaped": ("反正弦", "U-shaped"),
+    "t": ("t", "t"),
+}
 
 
 def _budget(result: Result) -> dict[str, Any]:
@@ -269,8 +370,8 @@ def _budget_line(line: Contribution, symbol: str, total: float, largest: float) 
         "source": line.source,
         "kind": line.kind,
         "distribution": _pair(*_KINDS.get(line.distribution, (line.distribution, line.distribution))),
-        "u": fmt.typographic(f"{line.u:.2e}"),
-        "c": fmt.typographic(f"{line.c:.3g}"),
+        "u": fmt.significant(line.u, 3),
+        "c": fmt.significant(line.c, 3) if line.c != 1 else "1",
         "cu": fmt.difference(line.share, symbol),
         "share": f"{100 * share:.1f} %",
         "share_width": round(100 * line.share**2 / largest, 2) if largest > 0 else 0,
@@ -279,15 +380,31 @@ def _budget_line(line: Contribution, symbol: str, total: float, largest: float) 
 
 _RULES = {
     "SIMPLE": ("0", Text("误判概率最高 50 %", "probability of a wrong decision up to 50 %")),
-    "GUARD_U": ("U (k = 2)", Text("合格时误收概率不超过 2.5 %", "pass: probability of false acceptance below 2.5 %")),
-    "GUARD_083": ("0.83 U", Text("合格时误收概率不超过 5 %", "pass: probability of false acceptance below 5 %")),
-    "GUARD_15": ("1.5 U", Text("合格时误收概率不超过 0.2 %", "pass: probability of false acceptance below 0.2 %")),
-    "CUSTOMER": ("–", Text("由客户规定保护带，风险逐项计算", "guard band set by the customer, risk computed for each result")),
+    "GUARD_U": (
+        "U (k = 2)",
+        Text("合格时误收概率不超过 2.5 %", "pass: probability of false acceptance below 2.5 %"),
+    ),
+    "GUARD_083": (
+        "0.83 U",
+        Text("合格时误收概率不超过 5 %", "pass: probability of false acceptance below 5 %"),
+    ),
+    "GUARD_15": (
+        "1.5 U",
+        Text("合格时误收概率不超过 0.2 %", "pass: probability of false acceptance below 0.2 %"),
+    ),
+    "CUSTOMER": (
+        "–",
+        Text(
+            "由客户规定保护带，风险逐项计算", "guard band set by the customer, risk computed for each result"
+        ),
+    ),
 }
 
 
 def _rules(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    used = dict.fromkeys(r.rule for run in runs for r in run.results if r.limit_type is not LimitType.REPORT_ONLY)
+    used = dict.fromkeys(
+        r.rule for run in runs for r in run.results if r.limit_type is not LimitType.REPORT_ONLY
+    )
     rows = []
     for rule in used or {"GUARD_U": None}:
         w, risk = _RULES.get(rule, ("–", Text(rule, rule)))
@@ -338,12 +455,25 @@ def _fixture(runs: Sequence[Run]) -> list[dict[str, Any]]:
         return []
     f = runs[0].fixture
     rows = (
-        (_pair("夹具柔度", "Compliance"), f"{fmt.plain(f.compliance, 'rad/(N·m)', 3)} ± {fmt.plain(f.compliance_U, 'rad/(N·m)', 2)} rad/(N⋅m)"),
-        (_pair("台架阻力矩", "Drag torque"), f"{fmt.plain(f.drag_coulomb, 'mN·m', 3)} ± {fmt.plain(f.drag_U, 'mN·m', 2)} mN⋅m"),
-        (_pair("同步偏差 U", "Sync skew U"), fmt.quantity(f.sync_skew_U, "µs", 2)),
-        (_pair("安装偏心 U", "Mounting U"), fmt.quantity(f.mounting_U, "arcsec", 2)),
+        (
+            _pair("夹具与联轴器柔度", "Compliance of fixture and couplings"),
+            f.compliance,
+            f.compliance_U,
+            "rad/(N·m)",
+        ),
+        (_pair("台架阻力矩", "Drag torque of the bench"), f.drag_coulomb, f.drag_U, "mN·m"),
+        (_pair("角度通道同步偏差", "Sync skew of angle channels"), 0.0, f.sync_skew_U, "µs"),
+        (_pair("安装偏心", "Mounting eccentricity"), 0.0, f.mounting_U, "arcsec"),
     )
-    return [{"label": label, "value": value} for label, value in rows]
+    return [
+        {
+            "label": label,
+            "value": fmt.difference(value, symbol),
+            "U": fmt.difference(U, symbol),
+            "unit": fmt.unit_symbol(symbol),
+        }
+        for label, value, U, symbol in rows
+    ]
 
 
 def _seal(run: Run) -> dict[str, Any]:
@@ -355,9 +485,20 @@ def _seal(run: Run) -> dict[str, Any]:
         lines.append(_pair(f"{c.rows} 行", f"{c.rows} rows"))
         lines.append(_pair(f"丢失 {c.lost_rows}，间断 {c.gaps}", f"lost {c.lost_rows}, gaps {c.gaps}"))
         bad = {name: n for name, n in c.not_good.items() if n}
-        lines += [_pair(f"{name}：{n} 个无效样本", f"{name}: {n} samples not good") for name, n in bad.items()]
-    files = [{"name": f.name, "bytes": f"{f.bytes:,} B".replace(",", " "), "sha256": f.sha256} for f in (run.seal.files if run.seal else ())]
-    return {"protocol": run.protocol, "run": run.id, "sha256": run.seal.sha256 if run.seal else None, "files": files, "continuity": lines}
+        lines += [
+            _pair(f"{name}：{n} 个无效样本", f"{name}: {n} samples not good") for name, n in bad.items()
+        ]
+    files = [
+        {"name": f.name, "bytes": f"{f.bytes:,} B".replace(",", " "), "sha256": f.sha256}
+        for f in (run.seal.files if run.seal else ())
+    ]
+    return {
+        "protocol": run.protocol,
+        "run": run.id,
+        "sha256": run.seal.sha256 if run.seal else None,
+        "files": files,
+        "continuity": lines,
+    }
 
 
 def _software(data: ReportData) -> list[dict[str, Any]]:
@@ -366,8 +507,14 @@ def _software(data: ReportData) -> list[dict[str, Any]]:
     return [
         {"label": _pair("测量与评定软件", "Measured with"), "value": "; ".join(ran)},
         {"label": _pair("报告软件", "Report by"), "value": _software_name(setting.pilotbench)},
-        {"label": _pair("排版", "Typesetting"), "value": f"typst {setting.typst}, matplotlib {setting.matplotlib}"},
-        {"label": _pair("字体与模板", "Fonts, template"), "value": f"{setting.fonts_sha256[:12]}, {setting.template_sha256[:12]}"},
+        {
+            "label": _pair("排版", "Typesetting"),
+            "value": f"typst {setting.typst}, matplotlib {setting.matplotlib}",
+        },
+        {
+            "label": _pair("字体与模板", "Fonts, template"),
+            "value": f"{setting.fonts_sha256[:12]}, {setting.layout_sha256[:12]}",
+        },
     ]
 
 
@@ -376,8 +523,3 @@ def _software_name(software: Any) -> str:
     if software.commit:
         parts.append(software.commit[:12])
     return " ".join(parts)
-
-
-def status_sentence(status: RunStatus) -> Text:
-    """The standing of a run in words."""
-    return texts.STATUSES[status][0]
