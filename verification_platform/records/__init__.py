@@ -2,6 +2,8 @@
 
 from .cdr import decode_block, decode_mark, encode_block, encode_mark
 from .errors import RecordingError
+from .exporter import export_csv, export_recording
+from .importer import import_files
 from .marks import SegmentMark, Tag
 from .reader import BLOCK_ROWS, McapRecording, RecordedSegment, open_recording
 from .recording import Integrity, Recording, Samples, Segment
@@ -32,6 +34,9 @@ __all__ = [
     "decode_mark",
     "encode_block",
     "encode_mark",
+    "export_csv",
+    "export_recording",
+    "import_files",
     "open_recording",
     "recover_recording",
     "samples_folder",

@@ -185,6 +185,25 @@ class McapRecording:
                 return group
         raise RecordingError(f"channel {channel!r} was not recorded; there are {', '.join(self.channels)}")
 
+    def rows(self, group: str) -> Iterator[Samples]:
+        """All recorded rows of a group, marked or not, at most `BLOCK_ROWS` at a time."""
+        for stretch in self._stretches:
+            if stretch.group == group:
+                every = list(range(len(stretch.channels)))
+                for first in range(stretch.start, stretch.end, BLOCK_ROWS):
+                    yield stretch.read(first, min(first + BLOCK_ROWS, stretch.end), every, missing_ok=True)
+
+    def lines(self, segment: RecordedSegment, group: str) -> tuple[int, int]:
+        """Where the rows of a segment come in `rows(group)`: [first, last), counted from 0."""
+        before = 0
+        for stretch in self._stretches:
+            if stretch is segment._stretches.get(group):
+                first, last = segment.rows[group]
+                return before + stretch.count(first), before + stretch.count(last)
+            if stretch.group == group:
+                before += stretch.count(stretch.end)
+        return before, before
+
     def integrity(self) -> Integrity:
         """Was anything lost? Rows that a mark names and no block carries count as lost."""
         return self._integrity
@@ -284,7 +303,8 @@ class _Builder:
                 return
             self._restarts += 1
             self._remarks.append(
-                f"group {layout.group}: counting restarted at row {layout.first_row} after row {stretch.end - 1}"
+                f"group {layout.group}: counting restarted at row {layout.first_row}, "
+                f"after row {stretch.end - 1}"
             )
             stretch = self._current[layout.group] = self._fresh(layout.group)
         stretch.add(message, layout)
@@ -295,7 +315,7 @@ class _Builder:
                 raise RecordingError(f"mark {index}: rows {first} to {last} of group {group!r} make no sense")
         if (folder, index) in self._marks and self._marks[folder, index][:3] != (index, tag, rows):
             self._remarks.append(
-                f"segment {index} was recorded twice (a step repeated after an interruption); the later counts"
+                f"segment {index} was recorded twice (repeated after an interruption); the later counts"
             )
         self._marks.pop((folder, index), None)
         self._marks[folder, index] = index, tag, rows, dict(self._current)

@@ -84,6 +84,10 @@ class SegmentWriter:
         self.count.add(topic, log_time_ns)
         self.message_bytes += len(data)
 
+    def describe(self, description: Description) -> None:
+        """Write the description again, with what has become known since."""
+        self._writer.add_metadata(METADATA_NAME, to_metadata(description))
+
     def flush(self) -> None:
         """Hand the chunk in progress to the operating system."""
         self._writer.flush()  # type: ignore[no-untyped-call]

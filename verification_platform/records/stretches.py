@@ -71,6 +71,10 @@ class Stretch:
                 lost, gaps = lost + missing, gaps + 1
         return lost, gaps
 
+    def count(self, row: int) -> int:
+        """Number of recorded rows before `row`."""
+        return sum(b - a for _, _, a, b in self.pieces(self.start, row))
+
     def arrays(self, at: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.uint8]]:
         """Stamps, values, quality of block number `at`, as views into the file."""
         message = self.messages[at]

@@ -135,6 +135,34 @@ class RecordingWriter:
         self._add(MARKS_TOPIC, encode_mark(mark), self._last_log_ns, mark.index)
         self.sync()
 
+    def describe(
+        self,
+        *,
+        channels: Mapping[str, ChannelRecord] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Complete what is known only at the end of a run (zeros at rest, statistics); readers take the
+        last word.
+
+        Raises RecordingError when other channels are named than were announced, and when the disk refuses.
+        """
+        with self._lock:
+            self._check_usable()
+            assert self._segment is not None
+            said = self._description
+            description = replace(
+                said,
+                channels=said.channels if channels is None else dict(channels),
+                attributes=said.attributes if attributes is None else dict(attributes),
+            )
+            description.check()
+            try:
+                self._segment.describe(description)
+            except OSError as error:
+                raise self._fail(error) from None
+            self._description = description
+            self._dirty = True
+
     def sync(self) -> None:
         """Bring everything written so far to the disk. Raises RecordingError."""
         try:
