@@ -38,11 +38,14 @@ def demo(
     ]
     console.print("[bold]Pilotbench demo[/] — a harmonic reducer, ratio 100, on the emulated bench, through ROS 2")
     console.print(f"  order {DEMO_ORDER.relative_to(_ROOT)}: {', '.join(job.protocol_id for job in jobs)}; stimuli shortened, each shortening is a deviation in the report", style="dim", highlight=False)
-    outcomes = run_jobs([prepare(job, folder / job.protocol_id, seed=seed, clock="real", transport="ros") for job in jobs], transport="ros", seed=seed)
-    code = summary(outcomes)
+    prepared = [
+        prepare(job, folder / job.protocol_id, seed=seed, clock="real", transport="ros") for job in jobs
+    ]
+    done = run_jobs(prepared)
+    code = summary(done)
     if code in (ExitCode.INVALID, ExitCode.ABORTED):
         raise typer.Exit(code)
-    files = build_report([outcome.folder for outcome in outcomes], folder / "report", lang="zh,en", lab=None)
+    files = build_report([item.folder.path for item in done], folder / "report", lang="zh,en", lab=None)
     console.print(f"recordings  {folder}/*/samples", soft_wrap=True, highlight=False)
     console.print(f"results     {folder}/*/results.json", soft_wrap=True, highlight=False)
     console.print(f"report      [bold]{files.pdf}[/]", soft_wrap=True, highlight=False)

@@ -7,11 +7,13 @@ import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from verification_platform.engine.evaluation import Evaluated
 from verification_platform.metrology.result import LimitType, Result, Verdict
 from verification_platform.metrology.rounding import rounded
 from verification_platform.metrology.units import to_display
@@ -68,6 +70,23 @@ def results_table(title: str, results: Sequence[Result]) -> Table:
             result.quantity, conditions, value, f"{U} ({result.k:.2f})", unit, limit_text(result), Text(text, style)
         )
     return table
+
+
+def print_evaluation(protocol_id: str, evaluated: Evaluated) -> None:
+    """Status, results and what a reader must know about them."""
+    text, style = VERDICT_TEXT[evaluated.verdict]
+    console.print()
+    console.print(results_table(f"{protocol_id}  {evaluated.status.value}", evaluated.results))
+    for finding in evaluated.findings:
+        console.print(f"  ! {finding.zh} {finding.en}", style="yellow", markup=False, highlight=False)
+    console.print(Text("  overall 总判定: ") + Text(text, style))
+
+
+def confirm(key: str, zh: str, en: str) -> bool:
+    """Ask the technician; on a pipe nobody can answer, so the run goes on only where nothing has to be moved by hand."""
+    if not sys.stdin.isatty():
+        return False
+    return bool(typer.confirm(f"{zh}\n{en}", default=False))
 
 
 def _plain(value: object) -> str:
