@@ -184,7 +184,9 @@ class Block:
         try:
             return self.values[:, self.channels.index(channel)]
         except ValueError:
-            raise KeyError(f"{self.group} carries no channel {channel!r}, only {', '.join(self.channels)}") from None
+            raise KeyError(
+                f"{self.group} carries no channel {channel!r}, only {', '.join(self.channels)}"
+            ) from None
 
 
 @dataclass(slots=True)
@@ -245,8 +247,22 @@ class Group(Protocol):
         ...
 
     def state(self, device: str) -> DeviceState: ...
-    def enable(self, device: str, mode: Mode) -> None: ...
-    def disable(self, device: str) -> None: ...
+    def enable(self, device: str, mode: Mode) -> None:
+        """Ask for torque; takes some cycles, `state` tells when. Raises WatchdogRefused, CommandRefused."""
+        ...
+
+    def disable(self, device: str) -> None:
+        """Torque off with the next cycle."""
+        ...
+
+    def measured(self, device: str, mode: Mode) -> float:
+        """What an actuator last measured of the quantity that `mode` commands; NaN when unknown."""
+        ...
+
+    def limit(self, device: str, mode: Mode) -> float:
+        """Largest magnitude of a set-point in `mode`; raises CommandRefused for a device that takes none."""
+        ...
+
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """Send the set-points, latch, collect. Must not sleep, log to disk or retry."""
         ...
@@ -255,5 +271,15 @@ class Group(Protocol):
         """Torque off on every device, idempotent, bounded in time; never raises."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Orderly end: torque off, watchdogs disarmed, bus closed. Never raises."""
+        ...
+
+    def hush(self) -> None:
+        """Fall silent at once, so that the devices' own watchdogs act. Never raises."""
+        ...
+
     def counters(self) -> dict[str, dict[str, int]]: ...
+    def load(self) -> float:
+        """Fraction of the bus time in use since `open`."""
+        ...

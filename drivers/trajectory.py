@@ -1,7 +1,7 @@
 """Set-point trajectories: how a commanded value gets to its target.
 
-A pure function of time, evaluated once a cycle by whoever owns the bus (or by the built-in simulator), so that the
-same ramp runs on every bench.
+A pure function of time, evaluated once a cycle by whoever owns the bus (or by the built-in simulator), so
+that the same ramp runs on every bench.
 """
 
 from __future__ import annotations
@@ -14,14 +14,26 @@ from drivers.device import Mode, Setpoint
 class Trajectory:
     """From `start` at `t0_s` to the set-point's target.
 
-    VELOCITY and TORQUE ramp linearly at `rate`. POSITION runs a trapezoid of speed `rate` with `acceleration` (rad/s²).
+    VELOCITY and TORQUE ramp linearly at `rate`. POSITION runs a trapezoid of speed `rate` with `acceleration`
+    (rad/s²).
 
     >>> ramp = Trajectory(0.0, Setpoint(Mode.TORQUE, 10.0, 2.0), t0_s=0.0, acceleration=1.0)
     >>> ramp.duration_s, ramp.value(2.5), ramp.value(9.0)
     (5.0, 5.0, 10.0)
     """
 
-    __slots__ = ("_distance", "_ramp_s", "_sign", "_speed", "acceleration", "duration_s", "mode", "start", "t0_s", "target")
+    __slots__ = (
+        "_distance",
+        "_ramp_s",
+        "_sign",
+        "_speed",
+        "acceleration",
+        "duration_s",
+        "mode",
+        "start",
+        "t0_s",
+        "target",
+    )
 
     def __init__(self, start: float, setpoint: Setpoint, t0_s: float, acceleration: float) -> None:
         if not (setpoint.rate > 0 and acceleration > 0):
@@ -33,7 +45,8 @@ class Trajectory:
         self._speed = setpoint.rate
         self._ramp_s = 0.0
         if setpoint.mode is Mode.POSITION:
-            self._speed = min(setpoint.rate, math.sqrt(self._distance * acceleration))  # triangle when too short
+            # triangle when too short
+            self._speed = min(setpoint.rate, math.sqrt(self._distance * acceleration))
             self._ramp_s = self._speed / acceleration
         self.duration_s = self._distance / self._speed + self._ramp_s if self._distance else 0.0
 

@@ -1,0 +1,143 @@
+"""A CAN bus by URI, over any python-can interface, with a receive loop of its own.
+
+==================================  =========================================================================
+``unix:/run/pilotbench/can0.sock``  the emulated bus (`drivers.bus.can_hub`)
+``socketcan:can0``                  a Linux network interface; the operator sets bit rate and ``restart-ms``
+``slcan:/dev/ttyACM0``              a LAWICEL adapter (CANable and others)
+``python-can:interface=pcan,…``     anything else python-can knows; ``key=value`` are passed on
+==================================  =========================================================================
+
+python-can's `Notifier` is not used: one garbled frame kills its thread for good and nobody is told; and
+`bus.state` is not used because most interfaces answer ACTIVE whatever happened: a controller that left the
+bus shows up as an error frame.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import time
+from typing import Any
+
+import can
+
+from drivers.bus.frame import ERROR_BUS_OFF, Frame
+from drivers.bus.unix_can import UnixCanBus
+from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
+
+
+class CanBus:
+    """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages."""
+
+    def __init__(self, name: str, bus: can.BusABC) -> None:
+        self.name = name
+        self._bus = bus
+        self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "tx_full": 0}
+
+    def send(self, frame: Frame) -> None:
+        """Raises TransportTimeout when the transmit queue is full (nobody acknowledges), TransportLost,
+        BusOff.
+        """
+        message = can.Message(
+            arbitration_id=frame.can_id,
+            data=frame.data,
+            is_extended_id=frame.extended,
+            is_remote_frame=frame.remote,
+            check=False,
+        )
+        try:
+            self._bus.send(message, timeout=0.0)
+        except (can.CanError, OSError, ValueError) as error:
+            code = getattr(error, "error_code", None) or getattr(error, "errno", None)
+            if code in (errno.ENOBUFS, errno.EAGAIN):
+                self.counters["tx_full"] += 1
+                hint = "check bit rate, termination and that at least one other node is powered"
+                raise TransportTimeout(
+                    self.name, "transmit queue is full, nobody acknowledges", hint
+                ) from error
+            raise self._lost(error) from error
+        self.counters["tx"] += 1
+
+    def poll(self) -> Frame | None:
+        return self._receive(0.0)
+
+    def recv(self, deadline_s: float) -> Frame:
+        while True:
+            left = deadline_s - time.monotonic()
+            frame = self._receive(max(left, 0.0))
+            if frame is not None:
+                return frame
+            if left <= 0:
+                raise TransportTimeout(self.name, "no frame before the deadline")
+
+    def close(self) -> None:
+        with contextlib.suppress(can.CanError, OSError):  # the adapter may already be gone
+            self._bus.shutdown()
+
+    def _receive(self, timeout_s: float) -> Frame | None:
+        while True:
+            try:
+                message = self._bus.recv(timeout_s)
+            except (can.CanError, OSError, ValueError) as error:
+                raise self._lost(error) from error
+            if message is None:
+                return None
+            stamp = time.monotonic()
+            if not message.is_error_frame:
+                break
+            self.counters["error_frames"] += 1
+            if message.arbitration_id & ERROR_BUS_OFF:
+                raise BusOff(
+                    self.name,
+                    "the CAN controller has left the bus",
+                    "check wiring and bit rate, then reopen the bench",
+                )
+            timeout_s = 0.0  # an error frame is no answer, but a frame may already wait behind it
+        self.counters["rx"] += 1
+        return Frame(
+            message.arbitration_id,
+            bytes(message.data),
+            message.is_extended_id,
+            message.is_remote_frame,
+            False,
+            stamp,
+        )
+
+    def _lost(self, error: Exception) -> DriverError:
+        return TransportLost(
+            self.name, f"CAN adapter is gone ({error})", "check the adapter, then reopen the bench"
+        )
+
+
+def open_can(name: str, uri: str, bitrate: int) -> CanBus:
+    """Open the bus `uri` (see the table above). Raises TransportLost when it does not exist or cannot be
+    opened.
+    """
+    scheme, _, rest = uri.partition(":")
+    try:
+        if scheme == "unix":
+            return CanBus(name, UnixCanBus(rest))
+        if scheme == "socketcan":
+            return CanBus(name, can.Bus(interface="socketcan", channel=rest))
+        if scheme == "slcan":
+            return CanBus(name, can.Bus(interface="slcan", channel=rest, bitrate=bitrate))
+        if scheme == "python-can":
+            return CanBus(name, can.Bus(**_options(rest, bitrate)))
+    except (can.CanError, OSError, ValueError, TypeError, ImportError) as error:
+        raise TransportLost(
+            name, f"cannot open {uri} ({error})", "check the cable and the `uri` of this bus"
+        ) from error
+    known = "unix:PATH, socketcan:IFACE, slcan:DEVICE, python-can:interface=…,channel=…"
+    raise TransportLost(name, f"unknown CAN transport {uri!r}", f"write one of {known}")
+
+
+def _options(text: str, bitrate: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"bitrate": bitrate}
+    for pair in text.split(","):
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ValueError(f"{pair!r} is not key=value")
+        options[key.strip()] = (
+            int(value) if value.strip().isdigit() and key.strip() != "channel" else value.strip()
+        )
+    return options

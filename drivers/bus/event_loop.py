@@ -1,0 +1,94 @@
+"""A small event loop for emulated devices: file descriptors and absolute deadlines on one thread, to the
+microsecond.
+
+asyncio rounds its waits to milliseconds (epoll); a serial slave at 115 200 Bd answers within fractions of
+one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import selectors
+import time
+from collections.abc import Callable
+from typing import Any
+
+Action = Callable[[float], None]
+
+
+class EventLoop:
+    """`watch` descriptors, `call_at` deadlines, then `run` until `stop` (which any thread or signal handler
+    may call).
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.clock = clock
+        self._selector = selectors.SelectSelector()
+        self._timers: list[tuple[float, int, Action]] = []
+        self._order = itertools.count()
+        self._stopping = False
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
+        self._posted: list[Action] = []
+
+    def watch(self, source: Any, on_readable: Action) -> None:
+        self._selector.register(source, selectors.EVENT_READ, on_readable)
+
+    def unwatch(self, source: Any) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # already gone
+            self._selector.unregister(source)
+
+    def call_at(self, when_s: float, action: Action) -> None:
+        heapq.heappush(self._timers, (when_s, next(self._order), action))
+
+    def wake_at(self, when_s: float | None, action: Action) -> None:
+        if when_s is not None:
+            self.call_at(when_s, action)
+
+    def every(self, period_s: float, action: Action) -> None:
+        """Run `action` each `period_s`; late calls are skipped, not made up for."""
+
+        def again(now_s: float) -> None:
+            action(now_s)
+            due[0] = max(now_s, due[0] + period_s)
+            self.call_at(due[0], again)
+
+        due = [self.clock() + period_s]
+        self.call_at(due[0], again)
+
+    def post(self, action: Action) -> None:
+        """Run `action` in the loop's thread; the one method (with `stop`) that other threads may call."""
+        self._posted.append(action)
+        self._wake()
+
+    def run(self) -> None:
+        while not self._stopping:
+            timeout = max(self._timers[0][0] - self.clock(), 0.0) if self._timers else None
+            for key, _ in self._selector.select(timeout):
+                key.data(self.clock())
+            while self._timers and self._timers[0][0] <= self.clock():
+                heapq.heappop(self._timers)[2](self.clock())
+
+    def stop(self) -> None:
+        self._stopping = True
+        self._wake()
+
+    def close(self) -> None:
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _wake(self) -> None:
+        with contextlib.suppress(OSError):  # the pipe is full: the loop is awake already, or closed
+            os.write(self._wake_write, b"x")
+
+    def _woken(self, now_s: float) -> None:
+        os.read(self._wake_read, 4096)
+        posted, self._posted = self._posted, []
+        for action in posted:
+            action(now_s)

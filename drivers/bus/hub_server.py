@@ -1,0 +1,107 @@
+"""Seats of the emulated CAN bus for other processes: an AF_UNIX SOCK_SEQPACKET socket in front of a
+`CanHub`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+from drivers.bus.can_hub import CanHub
+from drivers.bus.event_loop import EventLoop
+from drivers.bus.frame import FRAME_BYTES, Frame
+
+#: AF_UNIX paths are at most 108 bytes with the final NUL (unix(7)).
+LONGEST_PATH = 107
+
+
+class SocketSeat:
+    """One connected process."""
+
+    def __init__(self, server: HubServer, connection: socket.socket) -> None:
+        self._server, self._socket = server, connection
+
+    def deliver(self, frame: Frame, now_s: float) -> None:
+        try:
+            self._socket.send(frame.pack())
+        except BlockingIOError:
+            self._server.hub.overruns += 1  # like a controller whose receive buffer is not read
+        except OSError:
+            pass  # the process is gone; the reading side of the loop removes the seat
+
+    def on_readable(self, now_s: float) -> None:
+        hub = self._server.hub
+        for _ in range(64):
+            try:
+                wire = self._socket.recv(FRAME_BYTES)
+            except BlockingIOError:
+                break
+            except OSError:
+                wire = b""
+            if not wire:
+                self.close()
+                break
+            with contextlib.suppress(ValueError):  # not a frame: a real controller could not have sent it
+                hub.transmit(self, Frame.unpack(wire), now_s)
+        self._server.settle(now_s)
+
+    def close(self) -> None:
+        self._server.hub.leave(self)
+        self._server.loop.unwatch(self._socket)
+        self._server.seats.discard(self)
+        self._socket.close()
+
+
+class HubServer:
+    """Listens at `path` until closed; removes the socket file then.
+
+    `settle` is called after frames came in, to move them; the default pumps the hub and comes back when it is
+    due.
+    """
+
+    def __init__(
+        self, path: Path, hub: CanHub, loop: EventLoop, settle: Callable[[float], None] | None = None
+    ) -> None:
+        if len(str(path).encode()) > LONGEST_PATH:
+            raise ValueError(
+                f"{path}: longer than {LONGEST_PATH} bytes, which no UNIX socket can be bound to"
+            )
+        self.path, self.hub, self.loop = path, hub, loop
+        self.settle = settle or self._pump
+        self.seats: set[SocketSeat] = set()
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._listener.setblocking(False)
+        path.unlink(missing_ok=True)
+        self._listener.bind(str(path))
+        path.chmod(0o600)
+        self._listener.listen(16)
+        loop.watch(self._listener, self._accept)
+
+    @property
+    def uri(self) -> str:
+        return f"unix:{self.path}"
+
+    def close(self) -> None:
+        for seat in tuple(self.seats):
+            seat.close()
+        self.loop.unwatch(self._listener)
+        self._listener.close()
+        self.path.unlink(missing_ok=True)
+
+    def _pump(self, now_s: float) -> None:
+        self.hub.pump(now_s)
+        self.loop.wake_at(self.hub.next_due(), self._pump)
+
+    def _accept(self, now_s: float) -> None:
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:
+            return  # the other side has changed its mind
+        connection.setblocking(False)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        seat = SocketSeat(self, connection)
+        self.seats.add(seat)
+        self.hub.join(seat)
+        self.loop.watch(connection, seat.on_readable)

@@ -1,0 +1,50 @@
+"""The two kinds of wire a driver may own, as small protocols.
+
+Both raise only `TransportTimeout`, `TransportLost` and `BusOff`; both count deadlines on the monotonic clock.
+Exactly one thread owns a transport.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from drivers.bus.frame import Frame
+
+
+class FrameBus(Protocol):
+    """A CAN bus."""
+
+    def send(self, frame: Frame) -> None: ...
+
+    def recv(self, deadline_s: float) -> Frame:
+        """The next frame, stamped at reception. Raises TransportTimeout when `deadline_s` passes without
+        one.
+        """
+        ...
+
+    def poll(self) -> Frame | None:
+        """A frame that has already arrived, or None. Never waits."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class ByteStream(Protocol):
+    """A serial line."""
+
+    @property
+    def baudrate(self) -> int: ...
+
+    def write(self, data: bytes) -> None: ...
+
+    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+        """`count` bytes. Raises TransportTimeout when they are not complete at `deadline_s`; what came stays
+        readable.
+        """
+        ...
+
+    def drain(self) -> int:
+        """Throw away everything received so far; returns how many bytes that were."""
+        ...
+
+    def close(self) -> None: ...

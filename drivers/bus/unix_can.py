@@ -1,0 +1,89 @@
+"""The emulated CAN bus as a python-can interface: ``can.Bus(interface="pilotbench",
+channel="/run/…/can0.sock")``.
+
+Any program that speaks python-can (``candump``-like viewers, the PyPI `canopen` stack) can join the emulated
+bus through this plug-in, on a kernel without vcan and without privileges. One frame is one 16-byte ``struct
+can_frame`` on an AF_UNIX SOCK_SEQPACKET socket, so frames are never split or merged.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import socket
+import time
+from typing import Any
+
+import can
+
+from drivers.bus.frame import FRAME_BYTES, Frame
+
+
+class UnixCanBus(can.BusABC):
+    """A seat at the hub (`drivers.bus.can_hub`) that listens at the socket path `channel`."""
+
+    def __init__(self, channel: str, can_filters: Any = None, **_ignored: Any) -> None:
+        self.channel_info = f"pilotbench CAN hub at {channel}"
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._socket.connect(channel)
+        except OSError as error:
+            self._socket.close()
+            self._is_shutdown = True
+            raise can.CanInitializationError(
+                f"no CAN hub listens at {channel} ({error.strerror})", error.errno
+            ) from error
+        self._socket.setblocking(False)
+        self._can_protocol = can.CanProtocol.CAN_20
+        super().__init__(channel=channel, can_filters=can_filters)
+
+    def send(self, msg: can.Message, timeout: float | None = None) -> None:
+        frame = Frame(
+            msg.arbitration_id, bytes(msg.data), msg.is_extended_id, msg.is_remote_frame, msg.is_error_frame
+        )
+        try:
+            self._socket.send(frame.pack())
+        except BlockingIOError as error:
+            raise can.CanOperationError(
+                "transmit queue of the emulated bus is full", errno.ENOBUFS
+            ) from error
+        except OSError as error:
+            raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
+
+    def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
+        try:
+            wire = self._socket.recv(FRAME_BYTES)
+        except BlockingIOError:
+            if timeout is not None and timeout <= 0:
+                return None, False
+            if not select.select((self._socket,), (), (), timeout)[
+                0
+            ]:  # poll() would round up to milliseconds
+                return None, False
+            try:
+                wire = self._socket.recv(FRAME_BYTES)
+            except BlockingIOError:
+                return None, False
+            except OSError as error:
+                raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
+        except OSError as error:
+            raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
+        if not wire:
+            raise can.CanOperationError("the CAN hub closed the connection", errno.EPIPE)
+        frame = Frame.unpack(wire)
+        return can.Message(
+            timestamp=time.time(),  # python-can's convention; `CanBus` stamps with the monotonic clock itself
+            arbitration_id=frame.can_id,
+            is_extended_id=frame.extended or frame.error,
+            is_remote_frame=frame.remote,
+            is_error_frame=frame.error,
+            data=frame.data,
+            channel=self.channel_info,
+        ), False
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def shutdown(self) -> None:
+        super().shutdown()
+        self._socket.close()

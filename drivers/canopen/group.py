@@ -1,0 +1,390 @@
+"""All CANopen devices of one bus, latched by one SYNC: a row a cycle.
+
+A cycle: drain what is left over → the master's heartbeat when due → one set-point frame a drive → SYNC →
+collect the answers until all are there or the time is up. Everything on the wire comes from this one thread;
+when it stops, the drives no longer hear the heartbeat and switch off.
+
+A missing answer makes its values STALE, never a number from another cycle. Which cycle would a late answer
+belong to? A TPDO carries no cycle number, so after a miss the node is asked for its error register (an SDO,
+the *barrier*) and no SYNC is sent until it has answered: CAN and the adapters keep the order of one node's
+frames, hence whatever was still under way has arrived by then and is thrown away. Usually the answer is there
+before the next cycle begins and a lost frame costs one sample.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from drivers.bus.can_bus import open_can
+from drivers.bus.frame import Frame, wire_bits
+from drivers.bus.transport import FrameBus
+from drivers.canopen.codec import (
+    EMCY_BASE,
+    SDO_CLIENT_BASE,
+    SDO_SERVER_BASE,
+    SYNC,
+    TPDO_BASE,
+    NmtCommand,
+    NmtState,
+    heartbeat,
+    nmt,
+)
+from drivers.canopen.drive import Cia402Drive
+from drivers.canopen.node import CanopenNode
+from drivers.device import (
+    Command,
+    CommandRefused,
+    DeviceState,
+    DriverError,
+    Identity,
+    Mode,
+    Quality,
+    Row,
+    TransportLost,
+    TransportTimeout,
+)
+
+MASTER = 127
+#: More than this leaves no room for SDO, EMCY and repetition of disturbed frames.
+LARGEST_LOAD = 0.6
+_BITS = tuple(wire_bits(n) for n in range(9))
+_BARRIER = bytes.fromhex("4001100000000000")  # upload of the error register 1001h
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the row: signal `signal` of `device`, under the name `channel`."""
+
+    channel: str
+    device: str
+    signal: str
+
+
+@dataclass(slots=True)
+class _Round:
+    """What is under way in the present cycle."""
+
+    collecting: bool = False
+    waiting: int = 0
+    barriers: set[int] = field(default_factory=set)  # nodes whose barrier is not answered yet
+
+
+class CanopenGroup:
+    """Implements `drivers.device.Group`. Raises ValueError when the bus could not carry the cycle."""
+
+    def __init__(
+        self,
+        name: str,
+        nodes: Sequence[CanopenNode],
+        columns: Sequence[Column],
+        *,
+        uri: str,
+        bitrate: int,
+        period_s: float,
+        watchdog_s: float = 0.1,
+        lost_after: int = 50,
+        open_bus: Callable[[str, str, int], FrameBus] = open_can,
+    ) -> None:
+        self._name, self._period_s = name, period_s
+        self._uri, self._bitrate, self._open_bus = uri, bitrate, open_bus
+        self._nodes = {node.name: node for node in nodes}
+        self._drives = tuple(node for node in nodes if isinstance(node, Cia402Drive))
+        self._watchdog_s, self._heartbeat_s = watchdog_s, watchdog_s / 8.0
+        self._lost_after, self._collect_s = lost_after, 0.75 * period_s
+        self._columns = tuple((self._nodes[c.device], c.signal) for c in columns)
+        self._channels = tuple(c.channel for c in columns)
+        load = self.planned_load()
+        if load > LARGEST_LOAD:
+            raise ValueError(
+                f"{name}: the cycle would load the bus to {load:.0%}, at most {LARGEST_LOAD:.0%} is sound"
+            )
+        self._tpdos = {
+            TPDO_BASE[n] + node.node: (node, n) for node in nodes for n in range(len(node.model.tpdos))
+        }
+        self._emergencies = {EMCY_BASE + node.node: node for node in nodes}
+        self._heartbeats = {node.heartbeat_id: node for node in nodes}
+        self._answers = {SDO_SERVER_BASE + node.node: node.node for node in nodes}
+        self._bus: FrameBus | None = None
+        self._round = _Round()
+        self._beat = heartbeat(MASTER, NmtState.OPERATIONAL)
+        self._next_beat_s = 0.0
+        self._bits, self._since_s = 0, 0.0
+        self._foreign = 0
+
+    # ── Group ──
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return self._channels
+
+    @property
+    def period_s(self) -> float:
+        return self._period_s
+
+    def planned_load(self) -> float:
+        """Share of the bus time that one cycle takes in the worst case (heartbeats included)."""
+        bits = _BITS[0] + _BITS[1] * (1 + len(self._nodes)) * self._period_s / self._heartbeat_s
+        for node in self._nodes.values():
+            bits += sum(_BITS[node.model.layout(names).size] for names in node.model.tpdos)
+        for drive in self._drives:
+            bits += max(_BITS[drive.model.layout(names).size] for names in drive.model.rpdos.values())
+        return bits / (self._period_s * self._bitrate)
+
+    def open(self) -> list[Identity]:
+        """Open, identify, configure, arm, start. Raises the DriverError of the first device that is not in
+        order.
+        """
+        self._bus = self._open_bus(self._name, self._uri, self._bitrate)
+        self._since_s, self._bits = time.monotonic(), 0
+        try:
+            return self._start()
+        except BaseException:
+            self._bus.close()
+            self._bus = None
+            raise
+
+    def _start(self) -> list[Identity]:
+        bus = self._opened()
+        nodes = self._nodes.values()
+        for node in nodes:
+            node.attach(bus, self._handle)
+            self._send(nmt(NmtCommand.PRE_OPERATIONAL, node.node))
+        self._drain()
+        identities = [node.identify() for node in nodes]
+        for node in nodes:
+            node.prepare(self._period_s)
+        for drive in self._drives:
+            drive.arm_watchdog(self._watchdog_s, MASTER)
+        for node in nodes:
+            self._send(nmt(NmtCommand.START, node.node))
+        self._send(self._beat)
+        now = time.monotonic()
+        self._next_beat_s = now + self._heartbeat_s
+        for node in nodes:
+            node.begin(now)
+        return identities
+
+    def state(self, device: str) -> DeviceState:
+        return self._node(device).state
+
+    def enable(self, device: str, mode: Mode) -> None:
+        self._drive(device).enable(mode)
+
+    def disable(self, device: str) -> None:
+        self._drive(device).disable()
+
+    def measured(self, device: str, mode: Mode) -> float:
+        return self._drive(device).values[mode.value]
+
+    def limit(self, device: str, mode: Mode) -> float:
+        return self._drive(device).limits[mode]
+
+    def cycle(self, commands: Mapping[str, Command]) -> Row:
+        """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
+        self._drain()
+        now = time.monotonic()
+        if now >= self._next_beat_s:
+            self._send(self._beat)
+            self._next_beat_s = now + self._heartbeat_s
+        row = self._resynchronise() if self._round.barriers else self._exchange(commands)
+        self._check(time.monotonic())
+        return row
+
+    def safe_stop(self) -> None:
+        """Disable voltage with SYNC until every drive has confirmed, at most ten cycles; then NMT stop as the
+        last word.
+        """
+        for drive in self._drives:
+            drive.disable()
+        if self._bus is None:
+            return
+        with contextlib.suppress(DriverError):
+            for _ in range(10):
+                self._drain()
+                self._round.barriers.clear()
+                self._exchange({})
+                if not any(drive.torque_may_flow for drive in self._drives if not drive.lost):
+                    return
+            for drive in self._drives:
+                if drive.torque_may_flow:
+                    self._send(nmt(NmtCommand.STOP, drive.node))
+
+    def close(self) -> None:
+        """Torque off, watchdogs disarmed, nodes pre-operational, bus closed. Never raises."""
+        if self._bus is None:
+            return
+        self.safe_stop()
+        for node in self._nodes.values():
+            node.end()
+        with contextlib.suppress(DriverError):
+            for drive in self._drives:
+                if not drive.lost:
+                    drive.disarm_watchdog()
+            for node in self._nodes.values():
+                self._send(nmt(NmtCommand.PRE_OPERATIONAL, node.node))
+        self.hush()
+
+    def hush(self) -> None:
+        """Close the bus without another word, so that the drives' own watchdogs act."""
+        if self._bus is not None:
+            self._bus.close()
+            self._bus = None
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """By device; the bus itself under its own name."""
+        found = {node.name: dict(node.counters) for node in self._nodes.values()}
+        found[self._name] = {"foreign": self._foreign, **dict(getattr(self._bus, "counters", {}))}
+        return found
+
+    def load(self) -> float:
+        elapsed = time.monotonic() - self._since_s
+        return self._bits / (self._bitrate * elapsed) if elapsed > 0 else 0.0
+
+    # ── the cycle ──
+
+    def _exchange(self, commands: Mapping[str, Command]) -> Row:
+        bus, turn = self._opened(), self._round
+        now = time.monotonic()
+        frames = [
+            drive.rpdo(commands.get(drive.name), now) for drive in self._drives
+        ]  # all are checked before one is sent
+        for frame in frames:
+            self._send(frame)
+        turn.waiting = 0
+        for node in self._nodes.values():
+            count = len(node.fresh)
+            node.fresh[:] = [False] * count
+            if not node.lost and node.nmt_state is NmtState.OPERATIONAL:
+                turn.waiting += count
+        self._send(SYNC)
+        stamp = time.monotonic()
+        turn.collecting = True
+        deadline = stamp + self._collect_s
+        try:
+            while turn.waiting > 0:
+                self._handle(bus.recv(deadline))
+        except TransportTimeout:
+            self._send_barriers()
+        finally:
+            turn.collecting = False
+        return self._row(stamp)
+
+    def _resynchronise(self) -> Row:
+        """A cycle without SYNC: wait for the barriers of the nodes that missed an answer."""
+        bus, turn = self._opened(), self._round
+        stamp = time.monotonic()
+        for node in self._nodes.values():
+            node.fresh[:] = [False] * len(node.fresh)
+        with contextlib.suppress(TransportTimeout):
+            while turn.barriers:
+                self._handle(bus.recv(stamp + self._collect_s))
+        for node in self._nodes.values():
+            if node.node in turn.barriers:
+                self._miss(node)
+        return self._row(stamp)
+
+    def _send_barriers(self) -> None:
+        for node in self._nodes.values():
+            if node.lost or node.nmt_state is not NmtState.OPERATIONAL or all(node.fresh):
+                continue
+            node.counters["missed"] += 1
+            self._miss(node)
+            if not node.lost:
+                self._round.barriers.add(node.node)
+                self._send(Frame(SDO_CLIENT_BASE + node.node, _BARRIER))
+
+    def _miss(self, node: CanopenNode) -> None:
+        node.counters["timeout"] += 1
+        node.consecutive_misses += 1
+        if node.consecutive_misses >= self._lost_after:
+            node.lose(f"no process data for {node.consecutive_misses} cycles")
+            self._round.barriers.discard(node.node)
+
+    def _row(self, stamp: float) -> Row:
+        values, quality = [], []
+        for node, signal in self._columns:
+            value = node.values[signal]
+            values.append(value)
+            if not node.is_fresh(signal):
+                quality.append(Quality.BAD if math.isnan(value) else Quality.STALE)
+            else:
+                quality.append(Quality.BAD if node.bad else Quality.GOOD)
+        return Row(stamp, values, quality)
+
+    def _check(self, now: float) -> None:
+        first = None
+        for node in self._nodes.values():
+            if all(node.fresh):
+                node.consecutive_misses = 0
+            node.check_heartbeat(now)
+            if isinstance(node, Cia402Drive):
+                node.check_power(now)
+            first = first or node.take_fault()
+        if first is not None:
+            raise first
+
+    # ── frames ──
+
+    def _handle(self, frame: Frame) -> None:
+        self._bits += _BITS[len(frame.data)]
+        can_id = frame.can_id
+        process_data = self._tpdos.get(can_id)
+        if process_data is not None:
+            node, number = process_data
+            if self._round.collecting and not node.fresh[number]:
+                node.accept(number, frame.data)
+                if node.fresh[number]:
+                    self._round.waiting -= 1
+            else:
+                node.counters["late"] += (
+                    1  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
+                )
+            return
+        beating = self._heartbeats.get(can_id)
+        if beating is not None:
+            beating.on_heartbeat(frame.data, frame.stamp_s)
+        elif can_id in self._emergencies:
+            self._emergencies[can_id].on_emergency(frame.data)
+        elif can_id in self._answers:
+            self._round.barriers.discard(self._answers[can_id])
+        else:
+            self._foreign += 1
+
+    def _drain(self) -> None:
+        bus = self._opened()
+        while (frame := bus.poll()) is not None:
+            self._handle(frame)
+
+    def _send(self, frame: Frame) -> None:
+        self._bits += _BITS[len(frame.data)]
+        try:
+            self._opened().send(frame)
+        except TransportTimeout as error:
+            raise TransportLost(self._name, error.what, error.hint) from error
+
+    def _opened(self) -> FrameBus:
+        if self._bus is None:
+            raise TransportLost(self._name, "the bus is not open")
+        return self._bus
+
+    def _node(self, device: str) -> CanopenNode:
+        try:
+            return self._nodes[device]
+        except KeyError:
+            raise CommandRefused(
+                device, f"is not on bus {self._name}; there are {', '.join(self._nodes)}"
+            ) from None
+
+    def _drive(self, device: str) -> Cia402Drive:
+        node = self._node(device)
+        if not isinstance(node, Cia402Drive):
+            raise CommandRefused(device, f"model {node.model.name} takes no set-points")
+        return node

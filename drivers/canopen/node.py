@@ -1,0 +1,227 @@
+"""One CANopen device on the bus: identification, configuration, process data, health.
+
+Everything that waits (SDO) happens in `prepare` and the other start-up calls; `accept` and `missing` are the
+hot path. What a device type adds to this is in `drive` (CiA 402) and `encoder` (CiA 406).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from drivers.bus.frame import Frame
+from drivers.bus.transport import FrameBus
+from drivers.canopen.codec import (
+    HEARTBEAT_BASE,
+    RPDO_BASE,
+    TPDO_BASE,
+    Emergency,
+    MappedObject,
+    NmtState,
+    Unwrap,
+)
+from drivers.canopen.model import CanopenModel
+from drivers.canopen.sdo import SdoClient
+from drivers.device import DeviceFault, DeviceState, DriverError, Identity, IdentityMismatch, Signal
+
+PDO_DISABLED = 0x8000_0000
+#: Transmission type 1 (CiA 301, table 72): applied or sent with every SYNC.
+EVERY_SYNC = 1
+
+
+class CanopenNode:
+    """A device of model `model` at node address `node`. `serial`, when given, is the only one accepted."""
+
+    def __init__(self, name: str, node: int, model: CanopenModel, serial: str | None = None) -> None:
+        if not 1 <= node <= 126:
+            raise ValueError(f"{name}: node address {node} is outside 1…126 (127 is the master's)")
+        self.name, self.node, self.model = name, node, model
+        self.counters = {"crc": 0, "timeout": 0, "nak": 0, "missed": 0, "late": 0, "emcy": 0}
+        self.values: dict[str, float] = dict.fromkeys(model.signals, math.nan)
+        self.bad = False  # the device itself says that its reading is wrong
+        self.lost = False
+        self.fault: DeviceFault | None = None
+        self.nmt_state: NmtState | None = None
+        self.heard_s = 0.0
+        self.consecutive_misses = 0
+        self.fresh = [False] * len(model.tpdos)
+        self._serial = serial
+        self._sdo: SdoClient | None = None
+        self._layouts = tuple(model.layout(names) for names in model.tpdos)
+        self._unread: DeviceFault | None = None
+        self._monitored = False
+        readers: list[tuple[tuple[int, str, float, Unwrap | None], ...]] = []
+        for names in model.tpdos:
+            found = []
+            for signal, scaled in model.signals.items():
+                if scaled.object.name in names:
+                    unwrap = Unwrap(scaled.object.bits) if signal == "position" else None
+                    found.append((names.index(scaled.object.name), signal, scaled.digit, unwrap))
+            readers.append(tuple(found))
+        self._readers = tuple(readers)
+        self._pdo_of = {signal: n for n, entries in enumerate(readers) for _, signal, _, _ in entries}
+
+    # ── capabilities ──
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self.model.offered()
+
+    @property
+    def state(self) -> DeviceState:
+        if self.lost:
+            return DeviceState.LOST
+        return DeviceState.FAULT if self.fault else DeviceState.READY
+
+    @property
+    def sdo(self) -> SdoClient:
+        if self._sdo is None:
+            raise DriverError(self.name, "the bus is not open")
+        return self._sdo
+
+    def attach(self, bus: FrameBus, on_other: Callable[[Frame], None]) -> None:
+        self._sdo = SdoClient(bus, self.name, self.node, on_other)
+
+    def identify(self) -> Identity:
+        """Identity object 1018h, 1008h and 100Ah. Raises IdentityMismatch when it is not the described
+        device.
+        """
+        sdo, model = self.sdo, self.model
+        vendor, product = sdo.read_number(0x1018, 1, "u32"), sdo.read_number(0x1018, 2, "u32")
+        if (vendor, product) != (model.vendor, model.product):
+            found, wanted = f"{vendor:08X}h/{product:08X}h", f"{model.vendor:08X}h/{model.product:08X}h"
+            raise IdentityMismatch(
+                self.name,
+                f"vendor/product is {found}, model {model.name} has {wanted}",
+                "check address and model in the bench file",
+            )
+        serial = str(sdo.read_number(0x1018, 4, "u32"))
+        if self._serial is not None and serial != self._serial:
+            raise IdentityMismatch(
+                self.name,
+                f"serial number is {serial}, the bench names {self._serial}",
+                "update the bench file and calibrations",
+            )
+        return Identity(self.name, sdo.read_text(0x1008), serial, sdo.read_text(0x100A))
+
+    # ── start-up ──
+
+    def prepare(self, cycle_s: float) -> None:
+        """Check the scale, map the PDOs and set the heartbeat; the node is pre-operational. Everything is
+        read back.
+        """
+        sdo = self.sdo
+        for name, wanted in self.model.expect.items():
+            found = sdo.read(self.model.objects[name])
+            if found != wanted:
+                raise IdentityMismatch(
+                    self.name,
+                    f"{name} is {found}, model {self.model.name} has {wanted}",
+                    "its readings would be scaled wrongly",
+                )
+        for number, names in enumerate(self.model.rpdos.values()):
+            self._map_pdo(0x1400 + number, 0x1600 + number, RPDO_BASE[number] + self.node, names)
+        for number, names in enumerate(self.model.tpdos):
+            self._map_pdo(0x1800 + number, 0x1A00 + number, TPDO_BASE[number] + self.node, names)
+        sdo.write_verified(0x1017, 0, "u16", round(self.model.heartbeat_s * 1000))
+
+    def _map_pdo(self, parameter: int, mapping: int, can_id: int, names: tuple[str, ...]) -> None:
+        """Re-map a PDO in the order CiA 301 demands: disable, empty, fill, count, type, enable."""
+        sdo = self.sdo
+        sdo.write_verified(parameter, 1, "u32", PDO_DISABLED | can_id)
+        sdo.write_verified(mapping, 0, "u8", 0)
+        for position, name in enumerate(names, start=1):
+            entry = self.model.objects[name]
+            sdo.write_verified(
+                mapping, position, "u32", MappedObject(entry.index, entry.subindex, entry.bits).pack()
+            )
+        sdo.write_verified(mapping, 0, "u8", len(names))
+        sdo.write_verified(parameter, 2, "u8", EVERY_SYNC)
+        sdo.write_verified(parameter, 1, "u32", can_id)
+
+    def begin(self, now_s: float) -> None:
+        """The node has been told to start: watch it from now on."""
+        self.heard_s, self._monitored = now_s, True
+        self.nmt_state = NmtState.OPERATIONAL
+        self.consecutive_misses = 0
+
+    def end(self) -> None:
+        self._monitored = False
+
+    # ── hot path ──
+
+    def accept(self, number: int, data: bytes) -> None:
+        """Take TPDO `number` (0-based) that answers this cycle's SYNC."""
+        try:
+            digits = self._layouts[number].unpack(data)
+        except ValueError:
+            self.counters["nak"] += 1
+            return
+        self.fresh[number] = True
+        for position, signal, digit, unwrap in self._readers[number]:
+            count = digits[position]
+            self.values[signal] = (unwrap(count) if unwrap is not None else count) * digit
+        self._take(number, digits)
+
+    def _take(self, number: int, digits: tuple[int, ...]) -> None:
+        """What else a device type reads from its process data."""
+        names = self.model.tpdos[number]
+        if self.model.status is not None and self.model.status in names:
+            self.bad = digits[names.index(self.model.status)] != 0
+
+    def is_fresh(self, signal: str) -> bool:
+        return self.fresh[self._pdo_of[signal]]
+
+    def on_heartbeat(self, data: bytes, now_s: float) -> None:
+        self.heard_s = now_s
+        state = data[0] & 0x7F if data else -1
+        if not self._monitored:
+            return
+        if state == NmtState.BOOT_UP:
+            self.nmt_state = NmtState.BOOT_UP
+            self.fail(
+                "restarted in mid-run, its configuration is lost",
+                0,
+                "find out why it lost power, then reopen the bench",
+            )
+        elif state != NmtState.OPERATIONAL and self.nmt_state is NmtState.OPERATIONAL:
+            self.nmt_state = NmtState.PRE_OPERATIONAL
+            self.fail(
+                f"left the state operational (NMT state {state:02X}h)",
+                0,
+                "see its error history, then reopen the bench",
+            )
+
+    def on_emergency(self, data: bytes) -> None:
+        try:
+            emergency = Emergency.unpack(data)
+        except ValueError:
+            self.counters["nak"] += 1
+            return
+        if emergency.code == 0 or not self._monitored:
+            return
+        self.counters["emcy"] += 1
+        self.fail(f"emergency: {emergency.text}", emergency.code, "remove the cause, then reopen the bench")
+
+    def check_heartbeat(self, now_s: float, factor: float = 3.0) -> None:
+        """A node not heard for `factor` producer times is lost."""
+        if self._monitored and not self.lost and now_s - self.heard_s > factor * self.model.heartbeat_s:
+            self.lose(f"no heartbeat for {now_s - self.heard_s:.3f} s")
+
+    def lose(self, what: str) -> None:
+        self.fail(what, 0x8130, "check power and cable, then reopen the bench")
+        self.lost = True
+
+    def fail(self, what: str, code: int, hint: str) -> None:
+        """Latch a fault; the first cause is kept and raised once."""
+        if self.fault is None:
+            self.fault = self._unread = DeviceFault(self.name, what, code, hint)
+
+    def take_fault(self) -> DeviceFault | None:
+        """The fault that nobody has been told of yet."""
+        fault, self._unread = self._unread, None
+        return fault
+
+    @property
+    def heartbeat_id(self) -> int:
+        return HEARTBEAT_BASE + self.node

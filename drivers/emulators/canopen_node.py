@@ -1,0 +1,283 @@
+"""An emulated CANopen device: NMT, heartbeat, SDO, mappable PDOs, EMCY and heartbeat consumer (CiA 301).
+
+Built from the same model table as the driver, but not from the driver's code: the two meet on the wire only.
+Process data is exchanged in two phases, so that all devices of a bus latch the plant at one instant: `latch`
+for everybody, then `answer`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from drivers.bus.frame import Frame
+from drivers.canopen.codec import (
+    EMCY_BASE,
+    HEARTBEAT_BASE,
+    RPDO_BASE,
+    SDO_CLIENT_BASE,
+    SDO_SERVER_BASE,
+    TPDO_BASE,
+    Emergency,
+    MappedObject,
+    NmtCommand,
+    NmtState,
+    PdoLayout,
+)
+from drivers.canopen.model import CanopenModel
+from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused, SdoServer
+from drivers.emulators.plant import Plant
+
+NOT_MAPPABLE, PDO_TOO_LONG = 0x06040041, 0x06040042
+PDO_COUNT = 4
+_DISABLED = 0x8000_0000
+_HEARTBEAT_ERROR = 0x8130
+_COMMUNICATION_ERROR = 0x11  # error register 1001h: generic and communication
+
+Mapped = tuple[tuple[tuple[int, int], ...], PdoLayout]
+
+
+class EmulatedNode:
+    """Base of the emulated devices. `send` puts a frame on the bus; `serial` fills 1018h:04."""
+
+    def __init__(
+        self,
+        name: str,
+        node: int,
+        model: CanopenModel,
+        plant: Plant,
+        send: Callable[[Frame], None],
+        serial: int = 1,
+    ) -> None:
+        self.name, self.node, self.model, self.plant = name, node, model, plant
+        self._send = send
+        self._serial = serial
+        self.mute_tpdo = False  # fault injection: the device no longer answers SYNC
+        self.now_s = 0.0
+        self._power_up()
+
+    # ── life ──
+
+    def _power_up(self) -> None:
+        self.objects = self._dictionary()
+        self._server = SdoServer(self.objects)
+        self.nmt_state = NmtState.BOOT_UP
+        self._rpdo_data: dict[int, bytes] = {}
+        self._mappings: dict[int, Mapped | None] = {}
+        self._next_heartbeat_s = math.inf
+        self._master_heard_s: float | None = None
+
+    def start(self, now_s: float) -> None:
+        """Boot up: announce, then wait pre-operational."""
+        self.now_s = now_s
+        self._send(Frame(HEARTBEAT_BASE + self.node, bytes((NmtState.BOOT_UP,))))
+        self.nmt_state = NmtState.PRE_OPERATIONAL
+
+    def power_cycle(self, now_s: float) -> None:
+        """Fault injection: the supply fails for a moment; everything written is forgotten."""
+        self.on_abort("power lost", now_s)
+        self._power_up()
+        self.start(now_s)
+
+    def next_due(self) -> float:
+        """When `tick` wants to be called next."""
+        return min(self._next_heartbeat_s, self._watchdog_due())
+
+    def tick(self, now_s: float) -> None:
+        self.now_s = now_s
+        if now_s >= self._next_heartbeat_s:
+            self._send(Frame(HEARTBEAT_BASE + self.node, bytes((self.nmt_state,))))
+            due = self._next_heartbeat_s + self._producer_s()
+            self._next_heartbeat_s = due if due > now_s else now_s + self._producer_s()
+        if now_s >= self._watchdog_due():
+            self._master_heard_s = None  # rearmed by the next heartbeat (CiA 301, 7.2.8.3.2.2)
+            self.emergency(_HEARTBEAT_ERROR, _COMMUNICATION_ERROR)
+            self.nmt_state = NmtState.PRE_OPERATIONAL  # 1029h:01 = 0
+            self.on_abort("master heartbeat lost", now_s)
+
+    # ── frames ──
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """Everything except SYNC."""
+        self.now_s = now_s
+        if frame.extended or frame.remote or frame.error:
+            return
+        can_id, data = frame.can_id, frame.data
+        if can_id == 0x000:
+            if len(data) == 2 and data[1] in (0, self.node):
+                self._nmt(data[0], now_s)
+        elif can_id == SDO_CLIENT_BASE + self.node:
+            if self.nmt_state is not NmtState.STOPPED:
+                response = self._server.respond(data)
+                if response is not None:
+                    self._send(Frame(SDO_SERVER_BASE + self.node, response))
+        elif can_id >= HEARTBEAT_BASE:
+            watched = self.objects.get(0x1016, 1)
+            if watched & 0xFFFF and can_id - HEARTBEAT_BASE == watched >> 16:
+                self._master_heard_s = now_s
+        elif self.nmt_state is NmtState.OPERATIONAL:
+            for number in range(PDO_COUNT):
+                if self.objects.get(0x1400 + number, 1) == can_id:
+                    self._rpdo_data[number] = data
+                    if self.objects.get(0x1400 + number, 2) >= 254:  # event-driven: at once
+                        self._apply_rpdos()
+
+    def latch(self, now_s: float) -> None:
+        """SYNC, first phase: read the plant."""
+        self.now_s = now_s
+        self.sample()
+
+    def answer(self, now_s: float) -> None:
+        """SYNC, second phase: send what was latched, then act on the set-points received since the last
+        SYNC.
+        """
+        if self.nmt_state is not NmtState.OPERATIONAL:
+            return
+        if not self.mute_tpdo:
+            for number in range(PDO_COUNT):
+                can_id = self.objects.get(0x1800 + number, 1)
+                if can_id & _DISABLED or self.objects.get(0x1800 + number, 2) != 1:
+                    continue
+                mapped = self._mapping(0x1A00 + number)
+                if mapped is not None:
+                    keys, layout = mapped
+                    self._send(Frame(can_id, layout.pack(*(self.objects.get(*key) for key in keys))))
+        self._apply_rpdos()
+        self.actuate()
+
+    def emergency(self, code: int, register: int) -> None:
+        self.objects.put(0x1001, 0, register)
+        if code:
+            self.objects.put(0x1003, 0, 1)
+            self.objects.put(0x1003, 1, code)
+        self._send(Frame(EMCY_BASE + self.node, Emergency(code, register).pack()))
+
+    # ── what a device type fills in ──
+
+    def sample(self) -> None:
+        """Read the plant into the process objects."""
+
+    def actuate(self) -> None:
+        """Pass the set-points to the plant."""
+
+    def on_abort(self, reason: str, now_s: float) -> None:
+        """The master is gone or the node was stopped."""
+
+    # ── inside ──
+
+    def _nmt(self, command: int, now_s: float) -> None:
+        match command:
+            case NmtCommand.START:
+                self.nmt_state = NmtState.OPERATIONAL
+            case NmtCommand.STOP:
+                self.nmt_state = NmtState.STOPPED
+                self.on_abort("NMT stop", now_s)
+            case NmtCommand.PRE_OPERATIONAL:
+                self.nmt_state = NmtState.PRE_OPERATIONAL
+                self.on_abort("NMT pre-operational", now_s)
+            case NmtCommand.RESET_NODE | NmtCommand.RESET_COMMUNICATION:
+                self.on_abort("NMT reset", now_s)
+                self._power_up()
+                self.start(now_s)
+            case _:
+                pass
+
+    def _apply_rpdos(self) -> None:
+        pending, self._rpdo_data = self._rpdo_data, {}
+        for number, data in pending.items():
+            mapped = self._mapping(0x1600 + number)
+            if mapped is None or len(data) < mapped[1].size:
+                self.emergency(0x8210, _COMMUNICATION_ERROR)  # PDO not processed, length error
+                continue
+            for key, value in zip(mapped[0], mapped[1].unpack(data[: mapped[1].size]), strict=True):
+                slot = self.objects.slots[key]
+                self.objects.put(*key, value)
+                if slot.written is not None:
+                    slot.written(value)
+
+    def _mapping(self, index: int) -> Mapped | None:
+        if index not in self._mappings:
+            count = self.objects.get(index, 0)
+            words = [MappedObject.unpack(self.objects.get(index, n + 1)) for n in range(count)]
+            keys = tuple((w.index, w.subindex) for w in words)
+            layout = PdoLayout([(f"{i:04X}", self.objects.slots[i, s].kind) for i, s in keys])
+            self._mappings[index] = (keys, layout) if count else None
+        return self._mappings[index]
+
+    def _producer_s(self) -> float:
+        return self.objects.get(0x1017) / 1000.0
+
+    def _watchdog_due(self) -> float:
+        milliseconds = self.objects.get(0x1016, 1) & 0xFFFF
+        if self._master_heard_s is None or not milliseconds:
+            return math.inf
+        return self._master_heard_s + milliseconds / 1000.0
+
+    def _dictionary(self) -> ObjectDictionary:
+        model, objects = self.model, ObjectDictionary()
+        profile = int(model.profile.removeprefix("cia"))
+        objects.add(0x1000, 0, "u32", (0x0002 << 16 if profile == 402 else 0) | profile)
+        objects.add(0x1001, 0, "u8", 0)
+        objects.add(0x1003, 0, "u8", 0, "rw")
+        objects.add(0x1003, 1, "u32", 0)
+        objects.add(0x1008, 0, "text", model.device_name, "const")
+        objects.add(0x100A, 0, "text", model.firmware, "const")
+        objects.add(0x1016, 0, "u8", 1)
+        objects.add(0x1016, 1, "u32", 0, "rw").written = self._consumer_written
+        objects.add(0x1017, 0, "u16", 0, "rw").written = self._producer_written
+        for subindex, number in enumerate((4, model.vendor, model.product, model.revision, self._serial)):
+            objects.add(0x1018, subindex, "u8" if subindex == 0 else "u32", number)
+        objects.add(0x1029, 0, "u8", 1)
+        objects.add(0x1029, 1, "u8", 0, "rw").check = _only_zero
+        for base_id, parameter, mapping in ((RPDO_BASE, 0x1400, 0x1600), (TPDO_BASE, 0x1800, 0x1A00)):
+            for number in range(PDO_COUNT):
+                self._add_pdo(objects, parameter + number, mapping + number, base_id[number] + self.node)
+        for entry in model.objects.values():
+            objects.add(entry.index, entry.subindex, entry.type, entry.default, entry.access, entry.mappable)
+        return objects
+
+    def _add_pdo(self, objects: ObjectDictionary, parameter: int, mapping: int, can_id: int) -> None:
+        objects.add(parameter, 0, "u8", 2)
+        objects.add(parameter, 1, "u32", _DISABLED | can_id, "rw")
+        objects.add(parameter, 2, "u8", 1, "rw").check = _known_type
+
+        def writable(_value: int) -> None:
+            if not objects.get(parameter, 1) & _DISABLED:
+                raise Refused(0x08000022)  # CiA 301: a PDO is mapped only while it does not exist
+
+        def checked_entry(word: int) -> None:
+            writable(word)
+            entry = MappedObject.unpack(word)
+            slot = objects.slots.get((entry.index, entry.subindex))
+            if slot is None:
+                raise Refused(0x06020000)
+            if not slot.mappable or len(slot.value) * 8 != entry.bits:
+                raise Refused(NOT_MAPPABLE)
+
+        def checked_count(count: int) -> None:
+            writable(count)
+            if count > 8:
+                raise Refused(PDO_TOO_LONG)
+            if sum(objects.get(mapping, n + 1) & 0xFF for n in range(count)) > 64:
+                raise Refused(PDO_TOO_LONG)
+            self._mappings.pop(mapping, None)
+
+        objects.add(mapping, 0, "u8", 0, "rw").check = checked_count
+        for subindex in range(1, 9):
+            objects.add(mapping, subindex, "u32", 0, "rw").check = checked_entry
+
+    def _producer_written(self, milliseconds: int) -> None:
+        self._next_heartbeat_s = self.now_s + milliseconds / 1000.0 if milliseconds else math.inf
+
+    def _consumer_written(self, _word: int) -> None:
+        self._master_heard_s = None  # monitoring starts with the next heartbeat
+
+
+def _only_zero(value: int) -> None:
+    if value != 0:
+        raise Refused(BAD_VALUE)
+
+
+def _known_type(value: int) -> None:
+    if value not in (1, 254, 255):
+        raise Refused(BAD_VALUE)

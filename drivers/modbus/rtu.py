@@ -1,0 +1,194 @@
+"""Modbus RTU master over a serial line.
+
+One request at a time; the time it may take follows from the baud rate, the lengths and the device's answer
+time, never from a constant of seconds. Modbus RTU carries no transaction number, so the only protection
+against a late answer being taken for a new one is time: input is thrown away before every request, an answer
+that is complete sooner than the wire could carry it is refused, and a unit that missed its answer is not
+asked again before it is certain to stay silent (`ModbusDevice.slowest_s`, kept by the group).
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from drivers.bus.transport import ByteStream
+from drivers.device import DriverError, ProtocolViolation, TransportTimeout
+from drivers.modbus.codec import (
+    EXCEPTION_BYTES,
+    EXCEPTION_TEXTS,
+    READS,
+    pack_adu,
+    response_bytes,
+    silence_s,
+    unpack_adu,
+)
+
+BITS_PER_BYTE = 10.0  # 8N1
+
+
+class ModbusException(DriverError):
+    """The device understood and refused; `code` says why."""
+
+    def __init__(self, device: str, function: int, code: int) -> None:
+        self.code = code
+        why = EXCEPTION_TEXTS.get(code, "unknown reason")
+        super().__init__(device, f"refuses function {function:#04x} — {why} (exception {code})")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Response PDU and the host time at which the device began to send it."""
+
+    pdu: bytes
+    begun_s: float
+
+
+class RtuMaster:
+    """Owns `stream`. `latency_s` is what the adapter may add (FTDI: 16 ms unless its latency timer is set to
+    1 ms).
+
+    `honest_wire=False` is for links that carry bytes faster than their baud rate says (plain ptys, serial
+    over TCP).
+    """
+
+    def __init__(
+        self,
+        stream: ByteStream,
+        *,
+        latency_s: float = 0.012,
+        gap_s: float | None = None,
+        honest_wire: bool = True,
+    ) -> None:
+        self._honest_wire = honest_wire
+        self.latency_s = latency_s
+        self.gap_s = silence_s(stream.baudrate) if gap_s is None else gap_s
+        self.busy_s = 0.0  # time the line was in use
+        self._stream = stream
+        self._byte_s = BITS_PER_BYTE / stream.baudrate
+        self._quiet_from_s = 0.0
+
+    def wire_s(self, count: int) -> float:
+        """Time that `count` bytes take on the line."""
+        return count * self._byte_s
+
+    def ask(
+        self,
+        device: str,
+        unit: int,
+        request: bytes,
+        timeout_s: float,
+        counters: dict[str, int],
+        retries: int = 0,
+    ) -> Answer:
+        """One transaction. `retries` (at most 2) repeat reads only: a write may have been carried out
+        already.
+
+        Raises TransportTimeout, ProtocolViolation (garbled answer), ModbusException, TransportLost.
+        """
+        attempts = 1 + (min(retries, 2) if request[0] in READS else 0)
+        while True:
+            attempts -= 1
+            try:
+                return self._transact(device, unit, request, timeout_s, counters)
+            except (TransportTimeout, ProtocolViolation):
+                if attempts == 0:
+                    raise
+
+    def _transact(
+        self, device: str, unit: int, request: bytes, timeout_s: float, counters: dict[str, int]
+    ) -> Answer:
+        pause = self._quiet_from_s + self.gap_s - time.monotonic()
+        if pause > 0:
+            time.sleep(pause)  # the silence that separates two frames
+        counters["stray"] += self._stream.drain()
+        adu = pack_adu(unit, request)
+        expected = response_bytes(request)
+        begin = time.monotonic()
+        deadline = begin + self.wire_s(len(adu) + expected) + timeout_s + self.latency_s
+        search = _Search(
+            unit,
+            request[0],
+            expected,
+            begin + self.wire_s(len(adu)),
+            self._byte_s if self._honest_wire else 0.0,
+        )
+        self._stream.write(adu)
+        try:
+            while (pdu := search.found()) is None:
+                search.buffer += self._stream.read_exactly(search.missing(), deadline)
+        except TransportTimeout:
+            raise self._failed(device, unit, search, counters) from None
+        finally:
+            self._quiet_from_s = end = time.monotonic()
+            self.busy_s += end - begin + self.gap_s
+        counters["stray"] += search.skipped
+        if pdu[0] & 0x80:
+            counters["nak"] += 1
+            raise ModbusException(device, request[0], pdu[1])
+        return Answer(pdu, self._quiet_from_s - self.wire_s(len(pdu) + 3))
+
+    def _failed(self, device: str, unit: int, search: _Search, counters: dict[str, int]) -> DriverError:
+        left = self._stream.drain()
+        if search.early:
+            counters["crc"] += 1
+            return ProtocolViolation(
+                device, "answered sooner than the line can carry it", "check the baud rate in the bench file"
+            )
+        if search.skipped or search.buffer or left:
+            counters["crc"] += 1
+            return ProtocolViolation(device, "answer is garbled", "check wiring, termination and baud rate")
+        counters["timeout"] += 1
+        return TransportTimeout(device, f"unit {unit} does not answer", "check power, address and wiring")
+
+
+class _Search:
+    """Looks for the answer in what the line delivers; anything else is skipped byte by byte
+    (resynchronisation).
+    """
+
+    __slots__ = ("_byte_s", "_expected", "_function", "_sent_s", "_unit", "buffer", "early", "skipped")
+
+    def __init__(self, unit: int, function: int, expected: int, sent_s: float, byte_s: float) -> None:
+        self._unit, self._function, self._expected = unit, function, expected
+        self._sent_s, self._byte_s = sent_s, byte_s
+        self.buffer = bytearray()
+        self.skipped = self.early = 0
+
+    def missing(self) -> int:
+        """How many more bytes are needed at least."""
+        return max(self._size() - len(self.buffer), 1)
+
+    def found(self) -> bytes | None:
+        """The answer's PDU as soon as it is complete."""
+        while True:
+            buffer = self.buffer
+            while len(buffer) >= 2 and not (buffer[0] == self._unit and buffer[1] & 0x7F == self._function):
+                self._skip(1)
+            size = self._size()
+            if len(buffer) < size:
+                return None
+            try:
+                _, pdu = unpack_adu(bytes(buffer[:size]))
+            except ValueError:
+                self._skip(1)
+                continue
+            if pdu[0] in READS and pdu[1] != size - 5:
+                self._skip(1)
+            elif (
+                time.monotonic() < self._sent_s + 0.95 * size * self._byte_s
+            ):  # the answer to an earlier request
+                self.early += 1
+                self._skip(size)
+            else:
+                del buffer[:size]
+                self.skipped += len(buffer)
+                return pdu
+
+    def _size(self) -> int:
+        exception = len(self.buffer) >= 2 and self.buffer[1] & 0x80
+        return EXCEPTION_BYTES if exception or len(self.buffer) < 2 else self._expected
+
+    def _skip(self, count: int) -> None:
+        del self.buffer[:count]
+        self.skipped += count

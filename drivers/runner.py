@@ -1,0 +1,425 @@
+"""The one thread that owns a bus: absolute deadlines, ramps, lease, trip.
+
+Its life::
+
+    runner = BusRunner(group, on_block, block_rows=10, lease_s=0.08, guard=interlock_says)
+    runner.start()                        # opens the group; raises what is not in order
+    runner.command("AX1", Setpoint(Mode.VELOCITY, 3.0, 10.0), acceleration=500.0)
+    while …: runner.renew_lease()         # whoever commands must keep saying so
+    runner.stop()                         # torque off, bus closed
+
+Safety, in the order in which it acts: `guard` is asked in every cycle and a reason means torque off at once;
+a lease that is not renewed while torque is on means torque off and then silence, so that the drives' own
+watchdogs act as well; a device fault or a refused set-point means torque off; a lost wire means that nothing
+can be sent, and the drives' watchdogs do it. The first reason is kept in `failure`. After a trip without loss
+of the wire the cycles go on without torque, so that the recording shows the machine coming to rest.
+
+A cycle that comes too late is skipped, never made up for by a burst: the stamps show the gap and `missed`
+counts it. Ramps advance by one period a cycle, not by the clock, so a skipped cycle stretches a ramp and
+never makes a step.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from drivers.device import (
+    Block,
+    BusOff,
+    Command,
+    CommandRefused,
+    CycleStatistics,
+    DeviceState,
+    DriverError,
+    Group,
+    Identity,
+    Mode,
+    Quality,
+    Row,
+    Setpoint,
+    TransportLost,
+)
+from drivers.realtime import claim_realtime, quiet_interpreter
+from drivers.trajectory import Trajectory
+
+log = logging.getLogger(__name__)
+
+PRIORITY = 40
+#: Rows of the lateness statistics: a minute at 500 Hz.
+_HISTORY = 30_000
+#: Blocks that may wait for `on_block` before data is given up.
+_BACKLOG = 500
+
+
+class RunnerState(Enum):
+    NEW = "new"
+    RUNNING = "running"
+    TRIPPED = "tripped"  # torque off, still reading
+    LOST = "lost"  # the wire is gone, or the runner fell silent on purpose
+    STOPPED = "stopped"
+
+
+@dataclass(slots=True)
+class _Axis:
+    """What one actuator has been told."""
+
+    setpoint: Setpoint
+    acceleration: float
+    trajectory: Trajectory | None = None  # made when the drive is ready, from where it then stands
+    time_s: float = 0.0  # own clock: one period a cycle
+    command: Command | None = None
+
+
+class BusRunner:
+    """Runs `group` at its period and hands blocks of `block_rows` rows to `on_block` (on a thread of its
+    own).
+
+    `lease_s`: torque stays on only while `renew_lease` (or `command`) is called at least so often.
+    `guard`: called in every cycle from the bus thread; returns a reason to trip, or None. Must not block.
+    """
+
+    def __init__(
+        self,
+        group: Group,
+        on_block: Callable[[Block], None],
+        *,
+        block_rows: int,
+        lease_s: float,
+        guard: Callable[[], str | None] | None = None,
+        priority: int = PRIORITY,
+    ) -> None:
+        if block_rows < 1 or lease_s <= 0:
+            raise ValueError("block_rows must be at least 1 and lease_s positive")
+        self.group = group
+        self.identities: Sequence[Identity] = ()
+        self.state = RunnerState.NEW
+        self.failure: str | None = None
+        self.warning: str | None = None
+        self._on_block, self._block_rows = on_block, block_rows
+        self._lease_s, self._guard, self._priority = lease_s, guard, priority
+        self._axes: dict[str, _Axis] = {}
+        self._requests: deque[tuple[Callable[[], None], Future[None]]] = deque()
+        self._lease_until_s = 0.0
+        self._trip_reason: str | None = None
+        self._stopping = threading.Event()
+        self._opened: Future[None] = Future()
+        self._thread = threading.Thread(target=self._live, name=f"bus-{group.name}", daemon=True)
+        self._blocks: queue.Queue[Block | None] = queue.Queue(_BACKLOG)
+        self._delivery = threading.Thread(target=self._deliver, name=f"blocks-{group.name}", daemon=True)
+        self._period_s = group.period_s
+        self._lateness = np.zeros(_HISTORY)
+        self._cycles = self._missed = 0
+        self._realtime = False
+        self._sequence = self._first_row = self._filled = 0
+        self._new_arrays()
+
+    # ── any thread ──
+
+    def start(self, timeout_s: float = 30.0) -> Sequence[Identity]:
+        """Open the group and begin to cycle. Raises the DriverError that `open` met."""
+        self._delivery.start()
+        self._thread.start()
+        self._opened.result(timeout_s)
+        return self.identities
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """Torque off, orderly end, last block delivered. Idempotent."""
+        self._stopping.set()
+        for thread in (self._thread, self._delivery):
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(timeout_s)
+        if self.state in (RunnerState.NEW, RunnerState.RUNNING, RunnerState.TRIPPED):
+            self.state = RunnerState.STOPPED
+
+    def command(self, device: str, setpoint: Setpoint, acceleration: float, timeout_s: float = 1.0) -> None:
+        """Go to `setpoint`, enabling the device first if need be; replaces what it was doing, without a bump.
+
+        Returns once the bus thread has accepted it. Raises CommandRefused, WatchdogRefused.
+        """
+        self.renew_lease()
+        self._ask(lambda: self._accept(device, setpoint, acceleration), timeout_s)
+
+    def rest(self, device: str, timeout_s: float = 1.0) -> None:
+        """Torque off on one device."""
+        self._ask(lambda: self._rest(device), timeout_s)
+
+    def renew_lease(self) -> None:
+        self._lease_until_s = time.monotonic() + self._lease_s
+
+    def trip(self, reason: str) -> None:
+        """Torque off on every device with the next cycle; latched. The first reason is kept."""
+        if self._trip_reason is None:
+            self._trip_reason = reason
+
+    def commanded(self, device: str) -> Command | None:
+        """The set-point last sent to a device; None while it has none."""
+        axis = self._axes.get(device)
+        return axis.command if axis is not None else None
+
+    def device_state(self, device: str) -> DeviceState:
+        return self.group.state(device)
+
+    def measured(self, device: str, mode: Mode) -> float:
+        return self.group.measured(device, mode)
+
+    def statistics(self) -> CycleStatistics:
+        late = self._lateness[: min(self._cycles, _HISTORY)].copy()
+        p50, p99 = np.percentile(late, (50, 99)) if len(late) else (0.0, 0.0)
+        return CycleStatistics(
+            period_s=self._period_s,
+            cycles=self._cycles,
+            missed=self._missed,
+            lateness_p50_s=float(p50),
+            lateness_p99_s=float(p99),
+            lateness_max_s=float(late.max(initial=0.0)),
+            bus_load=self.group.load(),
+            realtime=self._realtime,
+            counters=self.group.counters(),
+        )
+
+    def _ask(self, action: Callable[[], None], timeout_s: float) -> None:
+        if self.state not in (RunnerState.RUNNING, RunnerState.TRIPPED):
+            raise CommandRefused(
+                self.group.name, f"the bus does not run ({self.failure or self.state.value})"
+            )
+        answer: Future[None] = Future()
+        self._requests.append((action, answer))
+        try:
+            answer.result(timeout_s)
+        except TimeoutError:
+            answer.cancel()
+            raise CommandRefused(
+                self.group.name, f"the bus thread did not answer within {timeout_s:g} s"
+            ) from None
+
+    # ── the bus thread ──
+
+    def _live(self) -> None:
+        try:
+            self._begin()
+        except BaseException as error:  # noqa: BLE001 - handed to whoever called start()
+            self.state, self.failure = RunnerState.LOST, str(error)
+            self._blocks.put(None)
+            self._opened.set_exception(error)
+            return
+        try:
+            self._run()
+        except (TransportLost, BusOff) as error:
+            self._fail(str(error))
+            self.state = RunnerState.LOST
+        except Exception as error:
+            log.exception("bus %s: the cycle failed", self.group.name)
+            self._fail(f"{self.group.name}: internal error {error!r}")
+            self.state = RunnerState.LOST
+        finally:
+            self._end()
+
+    def _begin(self) -> None:
+        self.warning = claim_realtime(self._priority)
+        self._realtime = self.warning is None
+        if self.warning:
+            log.warning("bus %s: %s", self.group.name, self.warning)
+        self.identities = tuple(self.group.open())
+        quiet_interpreter(self._period_s)
+        self.state = RunnerState.RUNNING
+        self._opened.set_result(None)
+
+    def _end(self) -> None:
+        """Whatever happened: torque off as far as the wire allows, everybody who waits is answered, the data
+        is delivered.
+        """
+        if self.state is RunnerState.LOST:
+            self.group.safe_stop()
+            self.group.hush()
+        else:
+            self.group.close()
+            self.state = RunnerState.STOPPED
+        self._axes.clear()
+        while self._requests:
+            _, answer = self._requests.popleft()
+            if answer.set_running_or_notify_cancel():
+                answer.set_exception(CommandRefused(self.group.name, self.failure or "the bus has stopped"))
+        self._flush()
+        self._blocks.put(None)
+
+    def _run(self) -> None:
+        deadline = time.monotonic()
+        while not self._stopping.is_set():
+            wait = deadline - time.monotonic()
+            if wait > 0:
+                time.sleep(wait)
+            now = time.monotonic()
+            self._lateness[self._cycles % _HISTORY] = now - deadline
+            self._cycles += 1
+            self._serve_requests()
+            self._watch(now)
+            if self.state is RunnerState.LOST:
+                return
+            self._cycle()
+            deadline += self._period_s
+            behind = time.monotonic() - deadline
+            if behind > 0:
+                skipped = math.ceil(behind / self._period_s)
+                self._missed += skipped
+                deadline += skipped * self._period_s
+
+    def _cycle(self) -> None:
+        commands: dict[str, Command] = {}
+        for device, axis in self._axes.items():
+            if self.group.state(device) is DeviceState.ENABLED:
+                commands[device] = self._advance(device, axis)
+        try:
+            row = self.group.cycle(commands)
+        except (TransportLost, BusOff):
+            raise
+        except DriverError as error:
+            self._torque_off(str(error))
+            return
+        self._store(row)
+
+    def _advance(self, device: str, axis: _Axis) -> Command:
+        if axis.trajectory is None:
+            start = self.group.measured(device, axis.setpoint.mode)
+            axis.trajectory = Trajectory(
+                0.0 if math.isnan(start) else start, axis.setpoint, 0.0, axis.acceleration
+            )
+            axis.time_s = 0.0
+        else:
+            axis.time_s += self._period_s
+        axis.command = Command(axis.setpoint.mode, axis.trajectory.value(axis.time_s))
+        return axis.command
+
+    def _watch(self, now: float) -> None:
+        """Reasons to take the torque off."""
+        if self.state is not RunnerState.RUNNING:
+            return
+        if self._trip_reason is not None:
+            self._torque_off(self._trip_reason)
+        elif self._axes:
+            reason = self._guard() if self._guard is not None else None
+            if reason is not None:
+                self._torque_off(reason)
+            elif now > self._lease_until_s:
+                self._torque_off(f"{self.group.name}: set-point lease of {self._lease_s:g} s not renewed")
+                self.state = RunnerState.LOST  # and fall silent: `_end` closes the bus without another word
+
+    def _torque_off(self, reason: str) -> None:
+        self._axes.clear()
+        self.group.safe_stop()
+        self._fail(reason)
+        self.state = RunnerState.TRIPPED
+
+    def _fail(self, reason: str) -> None:
+        if self.failure is None:
+            self.failure = reason
+            log.error("bus %s: %s", self.group.name, reason)
+
+    def _serve_requests(self) -> None:
+        while self._requests:
+            action, answer = self._requests.popleft()
+            if not answer.set_running_or_notify_cancel():
+                continue
+            try:
+                action()
+            except DriverError as error:
+                answer.set_exception(error)
+            else:
+                answer.set_result(None)
+
+    def _accept(self, device: str, setpoint: Setpoint, acceleration: float) -> None:
+        if self.state is RunnerState.TRIPPED or self._trip_reason is not None:
+            raise CommandRefused(
+                device, f"the bus has tripped ({self.failure or self._trip_reason})", "restart the run"
+            )
+        reason = self._guard() if self._guard is not None else None
+        if reason is not None:
+            raise CommandRefused(device, f"torque is not allowed: {reason}")
+        self._check(device, setpoint, acceleration)
+        old = self._axes.get(device)
+        self.group.enable(device, setpoint.mode)
+        axis = _Axis(setpoint, acceleration)
+        if old is not None and old.setpoint.mode is setpoint.mode and old.command is not None:
+            axis.trajectory = Trajectory(old.command.value, setpoint, 0.0, acceleration)
+            axis.command = old.command
+        self._axes[device] = axis
+
+    def _check(self, device: str, setpoint: Setpoint, acceleration: float) -> None:
+        values = (setpoint.target, setpoint.rate, acceleration)
+        if not all(math.isfinite(v) for v in values) or setpoint.rate <= 0 or acceleration <= 0:
+            raise CommandRefused(
+                device,
+                f"set-point {setpoint.target}, rate {setpoint.rate}, acceleration {acceleration} is none",
+            )
+        limit = self.group.limit(device, setpoint.mode)
+        if abs(setpoint.target) > limit:
+            raise CommandRefused(
+                device, f"{setpoint.mode} set-point {setpoint.target:g} exceeds its limit {limit:g}"
+            )
+        fastest = self.group.limit(device, Mode.VELOCITY)
+        if setpoint.mode is Mode.POSITION and setpoint.rate > fastest:
+            raise CommandRefused(
+                device,
+                f"speed {setpoint.rate:g} rad/s exceeds its limit {fastest:g}",
+            )
+
+    def _rest(self, device: str) -> None:
+        self._axes.pop(device, None)
+        self.group.disable(device)
+
+    # ── blocks ──
+
+    def _new_arrays(self) -> None:
+        rows, columns = self._block_rows, len(self.group.channels)
+        self._stamps = np.empty(rows)
+        self._values = np.empty((rows, columns))
+        self._quality = np.full((rows, columns), Quality.BAD, dtype=np.uint8)
+        self._filled = 0
+
+    def _store(self, row: Row) -> None:
+        n = self._filled
+        self._stamps[n], self._values[n], self._quality[n] = row.stamp_s, row.values, row.quality
+        self._filled = n + 1
+        if self._filled == self._block_rows:
+            self._flush()
+
+    def _flush(self) -> None:
+        n = self._filled
+        if n == 0:
+            return
+        block = Block(
+            self.group.name,
+            self._sequence,
+            self._first_row,
+            self.group.channels,
+            self._stamps[:n],
+            self._values[:n],
+            self._quality[:n],
+        )
+        self._sequence += 1
+        self._first_row += n
+        self._new_arrays()
+        try:
+            self._blocks.put_nowait(block)
+        except queue.Full:
+            self.trip(
+                f"{self.group.name}: nobody takes the samples, data is lost"
+            )  # the sequence shows the gap
+
+    def _deliver(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            try:
+                self._on_block(block)
+            except Exception as error:
+                log.exception("bus %s: block %d was not taken", self.group.name, block.sequence)
+                self.trip(f"{self.group.name}: samples were not taken ({error!r})")

@@ -1,0 +1,182 @@
+"""A small plant with known motion, and emulated devices served from a thread of the test process."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from drivers.canopen.drive import Cia402Drive
+from drivers.canopen.encoder import Cia406Encoder
+from drivers.canopen.group import CanopenGroup, Column
+from drivers.canopen.model import load_model as canopen_model
+from drivers.device import Command, Mode
+from drivers.emulators.host import CanSeatPlan, EmulatorHost
+from drivers.emulators.modbus_slave import EmulatedSlave
+from drivers.modbus.group import ModbusDevice, ModbusGroup
+from drivers.modbus.model import load_model as modbus_model
+
+
+class TwoShafts:
+    """AX1 and AX2 on shafts of their own; EN2 sits on AX1's shaft, geared down by 100. No noise, no
+    inertia.
+    """
+
+    def __init__(self) -> None:
+        self.t = 0.0
+        self.angle = {"AX1": 0.0, "AX2": 0.0}
+        self.speed = {"AX1": 0.0, "AX2": 0.0}
+        self.commands: dict[str, Command | None] = {"AX1": None, "AX2": None}
+        self.constant = {
+            ("TQ1", "torque"): 1.25,
+            ("TQ2", "torque"): -87.654,
+            ("TMP", "temperature_1"): 313.15,
+            ("TMP", "temperature_2"): 296.15,
+        }
+
+    def advance(self, t_s: float) -> None:
+        dt, self.t = t_s - self.t, t_s
+        assert dt >= 0
+        for axis, command in self.commands.items():
+            if command is None or command.mode is Mode.TORQUE:
+                self.speed[axis] = 0.0
+            elif command.mode is Mode.VELOCITY:
+                self.speed[axis] = command.value
+                self.angle[axis] += command.value * dt
+            else:
+                self.speed[axis] = 0.0
+                self.angle[axis] = command.value
+
+    def command(self, device: str, command: Command | None) -> None:
+        self.commands[device] = command
+
+    def read(self, device: str, signal: str) -> float:
+        if device == "EN2":
+            return self.angle["AX1"] / 100.0
+        if device in self.angle:
+            command = self.commands[device]
+            torque = command.value if command is not None and command.mode is Mode.TORQUE else 0.0
+            return {"position": self.angle[device], "velocity": self.speed[device], "torque": torque}[signal]
+        return self.constant[device, signal]
+
+
+@dataclass
+class Bench:
+    """Served devices, and what they told."""
+
+    host: EmulatorHost
+    plant: TwoShafts
+    can_uri: str
+    serial_uri: str
+    power: list[tuple[str, bool, str, float]]
+    switched: threading.Condition
+    thread: threading.Thread
+    slaves: dict[str, EmulatedSlave] = field(default_factory=dict)
+
+    def on_loop(self, action: Callable[[], None]) -> None:
+        """Run `action` in the emulator's thread and wait for it."""
+        done = threading.Event()
+
+        def run(_now: float) -> None:
+            action()
+            done.set()
+
+        self.host.loop.post(run)
+        assert done.wait(5)
+
+    def wait_power(self, device: str, on: bool, timeout_s: float = 5.0) -> tuple[str, bool, str, float]:
+        """The last switching of a device, once it is `on` or off."""
+
+        def last() -> tuple[str, bool, str, float] | None:
+            return next((e for e in reversed(self.power) if e[0] == device and e[1] is on), None)
+
+        with self.switched:
+            assert self.switched.wait_for(lambda: last() is not None, timeout_s), f"{device} did not switch"
+            event = last()
+            assert event is not None
+            return event
+
+
+PLANS = (
+    CanSeatPlan("AX1", 1, canopen_model("cia402_servo_ax1"), 101),
+    CanSeatPlan("AX2", 2, canopen_model("cia402_servo_ax2"), 102),
+    CanSeatPlan("EN2", 3, canopen_model("cia406_encoder_27bit"), 103),
+)
+UNITS = {"TQ1": (1, "modbus_torque_5nm"), "TQ2": (2, "modbus_torque_200nm"), "TMP": (3, "modbus_pt100_2ch")}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    plant, power, switched = TwoShafts(), [], threading.Condition()
+
+    def on_power(device: str, on: bool, reason: str, now_s: float) -> None:
+        with switched:
+            power.append((device, on, reason, now_s))
+            switched.notify_all()
+
+    host = EmulatorHost(plant, on_power)
+    slaves = {
+        name: EmulatedSlave(name, unit, modbus_model(model), plant, 200 + unit)
+        for name, (unit, model) in UNITS.items()
+    }
+    can_uri = host.can("can0", tmp_path / "can0.sock", 1_000_000, PLANS)
+    serial_uri = host.serial("rs485", 115_200, list(slaves.values()))
+    thread = threading.Thread(target=host.run)
+    thread.start()
+    yield Bench(host, plant, can_uri, serial_uri, power, switched, thread, slaves)
+    host.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+    host.close()
+
+
+@pytest.fixture
+def can_group(bench: Bench) -> Iterator[CanopenGroup]:
+    """Not opened; closed after the test."""
+    group = CanopenGroup(
+        "can0",
+        [
+            Cia402Drive("AX1", 1, canopen_model("cia402_servo_ax1")),
+            Cia402Drive("AX2", 2, canopen_model("cia402_servo_ax2")),
+            Cia406Encoder("EN2", 3, canopen_model("cia406_encoder_27bit")),
+        ],
+        [
+            Column("input_angle", "AX1", "position"),
+            Column("input_speed", "AX1", "velocity"),
+            Column("output_angle", "EN2", "position"),
+            Column("load_torque_command", "AX2", "torque"),
+        ],
+        uri=bench.can_uri,
+        bitrate=1_000_000,
+        period_s=0.004,
+        watchdog_s=0.1,
+    )
+    yield group
+    group.close()
+
+
+@pytest.fixture
+def modbus_group(bench: Bench) -> Iterator[ModbusGroup]:
+    group = ModbusGroup(
+        "rs485",
+        [ModbusDevice(name, unit, modbus_model(model)) for name, (unit, model) in UNITS.items()],
+        [
+            ("input_torque", "TQ1", "torque"),
+            ("output_torque", "TQ2", "torque"),
+            ("housing_temperature", "TMP", "temperature_1"),
+            ("ambient_temperature", "TMP", "temperature_2"),
+        ],
+        uri=bench.serial_uri,
+        baudrate=115_200,
+        period_s=0.01,
+    )
+    yield group
+    group.close()
+
+
+def turns(count: float) -> float:
+    return count * 2.0 * math.pi

@@ -1,0 +1,148 @@
+"""The emulated bench as an ordinary process: byte-exact devices on an AF_UNIX CAN bus and a pty, one plant
+behind them.
+
+::
+
+    python -m verification_platform.bench.emulated --bench benches/emulated.toml \\
+        --dut duts/harmonic-25-100.toml --seed 1 --run-dir /tmp/run
+
+prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485":
+"serial:/dev/pts/3"}}``, and serves until SIGTERM, SIGINT or the death of its parent. Every switching of
+torque is written, with its CLOCK_MONOTONIC stamp, to ``emulator_events.jsonl`` in the run folder: the witness
+for the drives' own watchdogs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from drivers.bus.hub_server import LONGEST_PATH
+from drivers.canopen import model as canopen
+from drivers.emulators.host import CanSeatPlan, EmulatorHost
+from drivers.emulators.modbus_slave import EmulatedSlave
+from drivers.emulators.plant import Plant
+from drivers.modbus import model as modbus
+from drivers.realtime import claim_realtime, die_with_parent
+
+from .description import BenchDescription, BenchError, load_bench
+from .devices import EMULATED, devices_on, family
+from .dut import load_dut
+
+#: Below the runner's: whoever measures comes before what is measured.
+PRIORITY = 30
+EVENTS = "emulator_events.jsonl"
+
+
+def power_logger(file: TextIO) -> Callable[[str, bool, str, float], None]:
+    """Writes one JSON line for every switching of torque."""
+
+    def on_power(device: str, on: bool, reason: str, now_s: float) -> None:
+        event = {"t": now_s, "device": device, "torque": "on" if on else "off", "reason": reason}
+        file.write(json.dumps(event) + "\n")
+        file.flush()
+
+    return on_power
+
+
+def build_host(
+    bench: BenchDescription,
+    plant: Plant,
+    folder: Path,
+    on_power: Callable[[str, bool, str, float], None] = lambda *_: None,
+    *,
+    paced: bool = False,
+) -> tuple[EmulatorHost, dict[str, str]]:
+    """Emulated devices for every bus whose uri is ``emulated``; returns the host and the URIs that replace
+    it.
+
+    Sockets are made in `folder`. Raises BenchError for an unknown model.
+    """
+    host = EmulatorHost(plant, on_power)
+    uris: dict[str, str] = {}
+    for bus, record in bench.bus.items():
+        if record.uri != EMULATED:
+            continue
+        devices = devices_on(bench, bus)
+        if family(bench, bus) == "canopen":
+            plans = [
+                CanSeatPlan(name, d.address, canopen.load_model(d.model), _serial(d.serial, d.address))
+                for name, d in devices.items()
+            ]
+            uris[bus] = host.can(bus, folder / f"{bus}.sock", record.bitrate, plans, paced=paced)
+        else:
+            slaves = [
+                EmulatedSlave(
+                    name, d.address, modbus.load_model(d.model), plant, _serial(d.serial, d.address)
+                )
+                for name, d in devices.items()
+            ]
+            uris[bus] = host.serial(bus, record.bitrate, slaves)
+    return host, uris
+
+
+def _serial(wanted: str | None, address: int) -> int:
+    """Serial number of an emulated device: what the bench expects, else one of its own."""
+    return int(wanted) if wanted is not None and wanted.isdigit() else 26_000_000 + address
+
+
+def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
+    """Build the bench and serve it until told to stop. Raises BenchError."""
+    from .plant import make_plant
+
+    bench, order = load_bench(bench_file), load_dut(dut_file)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    sockets = run_dir.resolve()
+    own_folder = None
+    if len(str(sockets / "").encode()) + 1 + max(map(len, bench.bus)) + len(".sock") > LONGEST_PATH:
+        own_folder = sockets = Path(tempfile.mkdtemp(prefix="pilotbench-"))  # UNIX socket paths are short
+    try:
+        with (run_dir / EVENTS).open("a", encoding="utf-8") as events:
+            host, uris = build_host(
+                bench, make_plant(bench, order, seed), sockets, power_logger(events), paced=paced
+            )
+            for number in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, lambda *_: host.stop())
+            try:
+                warning = claim_realtime(PRIORITY)
+                sys.stdout.write(json.dumps({"ready": True, "bus": uris, "realtime": warning is None}) + "\n")
+                sys.stdout.flush()
+                host.run()
+            finally:
+                host.close()
+    finally:
+        if own_folder is not None:
+            shutil.rmtree(own_folder, ignore_errors=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used."""
+    parser = argparse.ArgumentParser(
+        prog="python -m verification_platform.bench.emulated", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--bench", type=Path, required=True)
+    parser.add_argument("--dut", type=Path, required=True)
+    parser.add_argument("--seed", type=int, required=True)
+    parser.add_argument("--run-dir", type=Path, required=True)
+    parser.add_argument(
+        "--paced", action="store_true", help="frames also take their time on the emulated CAN bus"
+    )
+    options = parser.parse_args(arguments)
+    die_with_parent()
+    try:
+        serve(options.bench, options.dut, options.seed, options.run_dir, paced=options.paced)
+    except BenchError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
