@@ -15,10 +15,11 @@ from verification_platform.bench.simulated import SimulatedBench
 from verification_platform.records import RecordingWriter, SegmentMark
 
 from .channels import groups
-from .journal import Journal
+from .journal import Journal, read_journal
 from .port import BenchPort
-from .preflight import accelerations
+from .preflight import accelerations, preflight
 from .protocol import Protocol
+from .resume import resumption
 from .run import Outcome, Progress, RunEngine
 from .run_folder import RunFolder
 
@@ -77,15 +78,21 @@ def run_local(
     RecordingError when the recording cannot be written."""
     clock = cast(Literal["real", "virtual"], folder.clock)
     seed = folder.seed if folder.seed is not None else int(folder.bench.plant.get("seed", 0))
-    bench = SimulatedBench(folder.bench, folder.order, seed, clock, on_prompt=on_prompt)
     parameters = protocol.Parameters.model_validate(dict(folder.parameters))
+    standing = resumption(read_journal(folder.journal))
+    start_s = 0.0
+    if standing.begun and clock == "virtual":  # virtual time goes on later than anything that was recorded
+        start_s = (
+            standing.bench_s + preflight(protocol, parameters, folder.order, folder.bench).duration_s + 60.0
+        )
+    bench = SimulatedBench(folder.bench, folder.order, seed, clock, on_prompt=on_prompt, start_s=start_s)
     writer = RecordingWriter(
         folder.samples,
         folder.channels,
         folder.fixture,
         {"protocol": folder.protocol_id, "run": folder.path.name},
         groups(folder.bench),
-        resume=folder.journal.exists(),
+        resume=any(folder.samples.glob("*.mcap")),
     )
     with writer, Journal(folder.journal, sync=clock == "real") as journal:
         engine = RunEngine(

@@ -41,6 +41,7 @@ class Resumption:
     status: str = ""
     reason: str = ""
     interruptions: Sequence[Interruption] = ()
+    bench_s: float = 0.0  # the latest bench time that was journalled
 
     @property
     def index(self) -> int:
@@ -61,7 +62,7 @@ def resumption(entries: Sequence[Entry]) -> Resumption:
     origin: Mapping[str, float] = {}
     status = reason = ""
     interruptions: list[Interruption] = []
-    previous_utc = ""
+    previous_utc, bench_s = "", 0.0
     for entry in entries:
         data = entry.data
         match entry.event:
@@ -78,6 +79,15 @@ def resumption(entries: Sequence[Entry]) -> Resumption:
             case "run_end":
                 completed, status, reason = bool(data["finished"]), str(data["status"]), str(data["reason"])
         previous_utc = entry.utc
+        bench_s = max(bench_s, float(data.get("bench_s", 0.0)))
     return Resumption(
-        begun, completed, tuple(finished), cycles_done, dict(origin), status, reason, tuple(interruptions)
+        begun,
+        completed,
+        tuple(finished),
+        cycles_done,
+        dict(origin),
+        status,
+        reason,
+        tuple(interruptions),
+        bench_s,
     )

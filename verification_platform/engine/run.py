@@ -392,8 +392,9 @@ class RunEngine:
         self._on_progress(Progress(self._phase, done_s / total_s, total_s - done_s, dict(self._stream.live)))
 
     def _log(self, event: str, **data: Any) -> None:
-        """Journal, synced to the disk before the engine goes on; the lease is renewed meanwhile on a real
-        clock."""
+        """Journal with the bench time, synced to the disk before the engine goes on; the lease is renewed
+        meanwhile on a real clock."""
+        data["bench_s"] = self._bench.now_s()
         if self._writer is None:
             self._journal.append(event, **data)
             return

@@ -50,7 +50,7 @@ _UNITS = {
         Unit("m", "m", 1.0), Unit("mm", "m", 1e-3), Unit("µm", "m", 1e-6), Unit("m/s²", "m/s²", 1.0), Unit("g", "m/s²", 9.80665),
         Unit("mm/s", "m/s", 1e-3), Unit("m/s", "m/s", 1.0),
         Unit("V", "V", 1.0), Unit("A", "A", 1.0), Unit("N", "N", 1.0),
-        Unit("1", "1", 1.0), Unit("%", "1", 0.01), Unit("ppm", "1", 1e-6), Unit("dB", "dB", 1.0),
+        Unit("1/s", "1/s", 1.0), Unit("%/s", "1/s", 0.01), Unit("1", "1", 1.0), Unit("%", "1", 0.01), Unit("ppm", "1", 1e-6), Unit("dB", "dB", 1.0),
     )
 }  # fmt: skip
 _ALIASES = {"Nm": "N·m", "N*m": "N·m", "N.m": "N·m", "N⋅m": "N·m", "mNm": "mN·m", "degC": "°C", "us": "µs", "min⁻¹": "r/min",
