@@ -106,7 +106,9 @@ def fingerprint(folder: Path, *others: str) -> str:
 
 def source_files(folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
-        made = {"__pycache__", ".pytest_cache"}.intersection(path.parts) or path.parent.name.endswith(".egg-info")
+        made = {"__pycache__", ".pytest_cache"}.intersection(path.parts) or path.parent.name.endswith(
+            ".egg-info"
+        )
         if path.is_file() and not made:
             yield path
 
@@ -114,7 +116,9 @@ def source_files(folder: Path) -> Iterator[Path]:
 def check_tools() -> None:
     """Everything the build needs, each with the one thing to do when it is missing."""
     if sys.prefix == sys.base_prefix:
-        raise BootstrapError(f"run this with the virtual environment's Python (.venv/bin/python), not {sys.executable}")
+        raise BootstrapError(
+            f"run this with the virtual environment's Python (.venv/bin/python), not {sys.executable}"
+        )
     missing = [name for module, name in TOOLS.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise BootstrapError(
@@ -123,11 +127,15 @@ def check_tools() -> None:
         )
     for program in ("g++", "make"):
         if shutil.which(program) is None:
-            raise BootstrapError(f"{program} not found; install a C++ compiler and make (on Debian: apt-get install g++ make)")
+            raise BootstrapError(
+                f"{program} not found; install a C++ compiler and make (on Debian: apt-get install g++ make)"
+            )
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     if not header.is_file():
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
-        raise BootstrapError(f"{header} not found; install Python's headers (on Debian: apt-get install python{version}-dev)")
+        raise BootstrapError(
+            f"{header} not found; install Python's headers (on Debian: apt-get install python{version}-dev)"
+        )
 
 
 def repair_exported_paths() -> int:
@@ -140,7 +148,9 @@ def repair_exported_paths() -> int:
     changed = 0
     for path in (PREFIX / "share").rglob("*.cmake"):
         text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        repaired = FOREIGN_SITE_PACKAGES.sub(lambda _: site_packages, FOREIGN_INCLUDE.sub(lambda _: include, text))
+        repaired = FOREIGN_SITE_PACKAGES.sub(
+            lambda _: site_packages, FOREIGN_INCLUDE.sub(lambda _: include, text)
+        )
         if repaired != text:
             # Written beside and renamed: pip may have linked the file from its cache.
             part = path.with_suffix(".cmake.part")
@@ -155,7 +165,16 @@ def build_environment() -> dict[str, str]:
     environment = {
         name: value
         for name, value in os.environ.items()
-        if name not in {"PYTHONPATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH", "COLCON_PREFIX_PATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
+        if name
+        not in {
+            "PYTHONPATH",
+            "AMENT_PREFIX_PATH",
+            "CMAKE_PREFIX_PATH",
+            "COLCON_PREFIX_PATH",
+            "MAKEFLAGS",
+            "MAKELEVEL",
+            "MFLAGS",
+        }
     }
     libraries = [PREFIX / "lib", *sorted(Path(sysconfig.get_paths()["platlib"]).glob("ros_*.libs"))]
     prefixes = os.pathsep.join([*(str(INSTALL / package) for package in PACKAGES), str(PREFIX)])
@@ -177,10 +196,12 @@ def run_colcon(package: str) -> None:
         sys.executable, "-m", "colcon", "--log-base", str(WORKSPACE / "log"), "build",
         "--base-paths", str(WORKSPACE / "src"), "--build-base", str(WORKSPACE / "build"), "--install-base", str(INSTALL),
         "--packages-select", package, "--event-handlers", "console_direct+",
-        "--cmake-args", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=Release", f"-DPython3_EXECUTABLE={sys.executable}", "--no-warn-unused-cli",
+        "--cmake-args", "-DBUILD_TESTING=OFF", "-DCMAKE_BUILD_TYPE=None", f"-DPython3_EXECUTABLE={sys.executable}", "--no-warn-unused-cli",
     ]  # fmt: skip
     with LOG.open("a", encoding="utf-8") as log:
-        done = subprocess.run(command, cwd=WORKSPACE, env=build_environment(), stdout=log, stderr=subprocess.STDOUT, check=False)
+        done = subprocess.run(
+            command, cwd=WORKSPACE, env=build_environment(), stdout=log, stderr=subprocess.STDOUT, check=False
+        )
     if done.returncode:
         tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
         sys.stderr.write("\n".join(tail) + "\n")

@@ -1,0 +1,1 @@
+"""Lifecycle nodes of the bench: parameters, topics and lifecycle around the packages of Pilotbench, no logic of their own."""

@@ -1,0 +1,264 @@
+"""One bus: its devices, its cycle, its torque.
+
+The bus belongs to the thread of a `BusRunner`; ROS callbacks only hand set-points to it and blocks away from it. Torque
+flows only while all of this holds, and the bus thread itself asks in every cycle: the interlock is heard and permits it, the
+protocol node is heard, and its engine goes on polling.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from pilotbench_interfaces.msg import BenchState, Heartbeat, InterlockState, SampleBlock
+from pilotbench_interfaces.srv import Command
+
+from drivers.device import Block, CommandRefused, DeviceState, DriverError, Mode, Setpoint
+from drivers.runner import BusRunner, RunnerState
+from verification_platform.bench.description import BenchError
+from verification_platform.bench.devices import devices_on, group_for
+from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.bench.interlock import NodeState
+from verification_platform.records.cdr import encode_block
+
+from .bench_node import BenchNode
+from .process import run
+from .qos import INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, STATE, heartbeat, samples_topic
+
+#: An engine that has not polled for so many silence limits hangs. Longer than silence: it may wait for a service, not for a disk.
+_LEASE_FACTOR = 3.0
+_MODES = {
+    Command.Request.POSITION: Mode.POSITION,
+    Command.Request.VELOCITY: Mode.VELOCITY,
+    Command.Request.TORQUE: Mode.TORQUE,
+}
+_STATES = {
+    DeviceState.LOST: BenchState.LOST,
+    DeviceState.OFF: BenchState.OFF,
+    DeviceState.READY: BenchState.READY,
+    DeviceState.ENABLED: BenchState.ENABLED,
+    DeviceState.FAULT: BenchState.FAULT,
+}
+
+
+class DeviceNode(BenchNode):
+    """Parameter `bus` names the bus. Topics out: samples, state, diagnostics, heartbeat; service `command`."""
+
+    def __init__(self) -> None:
+        super().__init__("device_node")
+        self.declare_parameter("bus", "")
+        self._bus = self.get_parameter("bus").get_parameter_value().string_value
+        if self._bus not in self.bench.bus:
+            raise BenchError(f"parameter bus: {self._bus!r} is not a bus of bench {self.bench.bench.id}")
+        self._roles = self.bench.actuators_on(self._bus)
+        self._devices = tuple(devices_on(self.bench, self._bus))
+        self._runner: BusRunner | None = None
+        self._interlock = (
+            State.DISARMED,
+            0,
+            float("-inf"),
+            "",
+        )  # state, permission, heard, reason: replaced as one
+        self._protocol_s, self._lease = float("-inf"), -1
+        self._told_permission = 0
+        self._shown: tuple[object, ...] = ()
+        # Stamps are monotonic; one offset for the life of the node keeps the UTC of the blocks as even as they are.
+        self._utc_offset_ns = time.time_ns() - time.monotonic_ns()
+        self._samples = self.create_publisher(SampleBlock, samples_topic(self._bus), SAMPLES)
+        self._states = self.create_publisher(BenchState, f"{self.get_name()}/state", STATE)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_subscription(
+            InterlockState, INTERLOCK_TOPIC, self._interlock_heard, heartbeat(self.silence_s)
+        )
+        self.create_subscription(Heartbeat, LEASE_TOPIC, self._protocol_heard, heartbeat(self.silence_s))
+        self.create_service(Command, f"{self.get_name()}/command", self._command)
+        self.create_timer(0.1, self._show_state)
+        self.create_timer(1.0, self._show_statistics)
+
+    # ------------------------------------------------------------------ permission for torque
+
+    def _interlock_heard(self, message: InterlockState) -> None:
+        self._interlock = (State(message.state), message.permission, time.monotonic(), message.reason)
+        if self._permission() != self._told_permission:
+            self.send_heartbeat()  # the interlock measures how fast this is
+
+    def _protocol_heard(self, message: Heartbeat) -> None:
+        self._protocol_s = time.monotonic()
+        if message.lease != self._lease:
+            self._lease = message.lease
+            if self._runner is not None:
+                self._runner.renew_lease()
+
+    def _forbidden(self) -> str | None:
+        """Why no torque may flow now. Called from the bus thread in every cycle: reads only, never blocks."""
+        now_s = time.monotonic()
+        state, _, heard_s, reason = self._interlock
+        if state is not State.ARMED:
+            return reason or "the interlock is not armed"
+        if now_s - heard_s > self.silence_s:
+            return f"interlock_node has not been heard for {(now_s - heard_s) * 1e3:.0f} ms"
+        if now_s - self._protocol_s > self.silence_s:
+            return f"protocol_node has not been heard for {(now_s - self._protocol_s) * 1e3:.0f} ms"
+        if self.node_state is not NodeState.ACTIVE:
+            return f"{self.get_name()} is not active"
+        return None
+
+    def _permission(self) -> int:
+        """The interlock's permission under which torque may flow here; 0 for none."""
+        runner = self._runner
+        if runner is None or runner.state is not RunnerState.RUNNING or self._forbidden() is not None:
+            return 0
+        return self._interlock[1]
+
+    # ------------------------------------------------------------------ set-points
+
+    def _command(self, request: Command.Request, response: Command.Response) -> Command.Response:
+        role, runner = self._roles.get(request.role), self._runner
+        if role is None:
+            response.outcome, response.reason = (
+                Command.Response.REFUSED,
+                f"bus {self._bus} has no actuator {request.role!r}",
+            )
+            return response
+        if runner is None:
+            response.outcome, response.reason = (
+                Command.Response.FAILED,
+                f"{self.get_name()} is not configured",
+            )
+            return response
+        try:
+            if request.mode == Command.Request.OFF:
+                runner.rest(role.device)
+            elif request.mode in _MODES:
+                self._go(runner, request, response)
+            elif request.mode != Command.Request.QUERY:
+                response.outcome, response.reason = Command.Response.REFUSED, f"mode {request.mode} is none"
+        except CommandRefused as error:
+            response.outcome, response.reason = Command.Response.REFUSED, error.what
+            if runner.state is not RunnerState.RUNNING:
+                response.outcome, response.reason = Command.Response.FAILED, runner.failure or error.what
+        except DriverError as error:
+            response.outcome, response.reason = Command.Response.FAILED, str(error)
+        response.position = self._position(runner, role.device)
+        return response
+
+    def _go(self, runner: BusRunner, request: Command.Request, response: Command.Response) -> None:
+        forbidden = self._forbidden()
+        if forbidden is not None:
+            response.outcome, response.reason = Command.Response.NOT_PERMITTED, forbidden
+            return
+        role = self._roles[request.role]
+        setpoint = Setpoint(_MODES[request.mode], request.target, request.rate)
+        runner.command(role.device, setpoint, role.max_rate.velocity)
+
+    @staticmethod
+    def _position(runner: BusRunner, device: str) -> float:
+        commanded = runner.commanded(device)
+        if commanded is not None and commanded.mode is Mode.POSITION:
+            return commanded.value
+        return runner.measured(device, Mode.POSITION)
+
+    # ------------------------------------------------------------------ what goes out
+
+    def _publish(self, block: Block) -> None:
+        """Called from the runner's delivery thread."""
+        stamp_ns = round(float(block.stamps_s[0]) * 1e9) + self._utc_offset_ns
+        self._samples.publish(encode_block(block, stamp_ns))
+
+    def beat(self, message: Heartbeat) -> None:
+        self._watch()
+        message.state, message.detail = int(self.node_state), self.detail
+        message.permission = self._told_permission = self._permission()
+
+    def _watch(self) -> None:
+        """A runner that has tripped or lost its wire makes this node inactive, with the reason."""
+        runner = self._runner
+        if runner is None or runner.failure is None or self.node_state is NodeState.ERROR:
+            return
+        active = self.node_state is NodeState.ACTIVE
+        self.node_state, self.detail = NodeState.ERROR, runner.failure
+        self.get_logger().error(runner.failure)
+        if active:
+            self.trigger_deactivate()
+
+    def _show_state(self) -> None:
+        runner = self._runner
+        if runner is None:
+            return
+        states = [_STATES[runner.device_state(device)] for device in self._devices]
+        modes = []
+        for role in self._roles.values():
+            commanded = runner.commanded(role.device)
+            modes.append("" if commanded is None else commanded.mode.value)
+        shown = (self._permission(), *states, *modes, runner.failure)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        identities = {i.device: f"{i.model}, {i.serial}, {i.firmware}" for i in runner.identities}
+        self._states.publish(
+            BenchState(
+                stamp=self.get_clock().now().to_msg(),
+                group=self._bus,
+                torque_permitted=bool(shown[0]),
+                devices=list(self._devices),
+                states=states,
+                identities=[identities.get(device, "") for device in self._devices],
+                actuators=list(self._roles),
+                modes=modes,
+                reason=runner.failure or "",
+            )
+        )
+
+    def _show_statistics(self) -> None:
+        runner = self._runner
+        if runner is None:
+            return
+        level = DiagnosticStatus.OK if runner.failure is None else DiagnosticStatus.ERROR
+        status = DiagnosticStatus(
+            level=level, name=self._bus, message=runner.failure or runner.warning or "", hardware_id=self._bus
+        )
+        status.values = [
+            KeyValue(key=key, value=json.dumps(value)) for key, value in asdict(runner.statistics()).items()
+        ]
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+    # ------------------------------------------------------------------ lifecycle
+
+    def configure(self) -> None:
+        """Open the bus, identify every device, arm their watchdogs; the samples begin to flow, torque is off."""
+        group = group_for(self.bench, self._bus)
+        rows = max(1, round(self.period_s / group.period_s))
+        self._runner = BusRunner(
+            group,
+            self._publish,
+            block_rows=rows,
+            lease_s=_LEASE_FACTOR * self.silence_s,
+            guard=self._forbidden,
+        )
+        self._runner.start()
+        for identity in self._runner.identities:
+            self.get_logger().info(
+                f"{identity.device}: {identity.model}, serial {identity.serial}, firmware {identity.firmware}"
+            )
+
+    def deactivate(self) -> None:
+        """Torque off on every actuator of this bus."""
+        runner = self._runner
+        if runner is None or runner.state is not RunnerState.RUNNING:
+            return
+        for role in self._roles.values():
+            runner.rest(role.device)
+
+    def release(self) -> None:
+        """Torque off, watchdogs disarmed, bus closed."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            runner.stop(timeout_s=2.0)
+
+
+def main() -> None:
+    run(DeviceNode, priority=30)

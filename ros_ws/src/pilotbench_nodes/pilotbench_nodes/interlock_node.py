@@ -1,0 +1,159 @@
+"""The interlock in a process of its own: it hears everyone, watches every limit, and alone gives permission for torque."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from pilotbench_interfaces.msg import Heartbeat, InterlockState, SampleBlock
+from pilotbench_interfaces.srv import Arm
+from rclpy.task import Future
+from std_srvs.srv import Trigger
+
+from verification_platform.bench.description import TripLimit
+from verification_platform.bench.interlock import Interlock, InterlockError, NodeState
+from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.records.cdr import decode_block
+from verification_platform.ros.graph import PROTOCOL, RECORDER, device_buses, device_node_name
+
+from .bench_node import BenchNode, optional
+from .process import run
+from .qos import HEARTBEAT_TOPIC, INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, heartbeat, samples_topic
+
+
+class InterlockNode(BenchNode):
+    """Topics in: heartbeats, lease, samples. Out: its state, every heartbeat period and at once when it changes."""
+
+    def __init__(self) -> None:
+        super().__init__("interlock_node")
+        buses = device_buses(self.bench)
+        channels = {channel: bus for bus in buses for channel in self.bench.channels_on(bus)}
+        self._interlock = Interlock(
+            [device_node_name(bus) for bus in buses],
+            [RECORDER, PROTOCOL],
+            channels,
+            self.bench.interlock.limits,
+            self.silence_s,
+        )
+        self._told = (State.DISARMED, 0)
+        self._number = 0
+        self._arming: Future | None = None
+        self._publisher = self.create_publisher(InterlockState, INTERLOCK_TOPIC, heartbeat(self.silence_s))
+        for topic in (HEARTBEAT_TOPIC, LEASE_TOPIC):
+            self.create_subscription(Heartbeat, topic, self._heard, heartbeat(self.silence_s))
+        for group in sorted(set(channels.values())):
+            self.create_subscription(SampleBlock, samples_topic(group), self._block, SAMPLES, raw=True)
+        self.create_service(Arm, "interlock/arm", self._arm)
+        self.create_service(Trigger, "interlock/disarm", self._disarm)
+        self.create_service(Trigger, "interlock/reset", self._reset)
+        self.create_service(Trigger, "estop", self._estop)
+        self.create_timer(self.period_s / 4.0, self._tick)
+        self.create_timer(self.period_s, self._publish)
+
+    # ------------------------------------------------------------------ ears
+
+    def _heard(self, message: Heartbeat) -> None:
+        self._interlock.heard(
+            message.node, time.monotonic(), NodeState(message.state), message.detail, message.permission
+        )
+        self._publish_changes()
+
+    def _block(self, data: bytes) -> None:
+        self._interlock.block(decode_block(data), time.monotonic())
+        self._publish_changes()
+
+    def _tick(self) -> None:
+        self._interlock.tick(time.monotonic())
+        self._publish_changes()
+
+    # ------------------------------------------------------------------ voice
+
+    def _publish_changes(self) -> None:
+        """A trip must not wait for the next heartbeat."""
+        now = (self._interlock.state, self._interlock.permission)
+        if now != self._told:
+            trip = self._interlock.trip
+            if trip is not None and trip.cause != "self_test":
+                self.get_logger().error(f"trip: {trip.reason}")
+            self._publish()
+        if self._arming is not None and not self._interlock.arming and not self._arming.done():
+            self._arming.set_result(None)
+
+    def _publish(self) -> None:
+        lock, trip = self._interlock, self._interlock.trip
+        self._told = (lock.state, lock.permission)
+        self._number += 1
+        message = InterlockState(
+            sequence=self._number,
+            state=int(lock.state),
+            permission=lock.permission,
+            self_test_latency=lock.self_test_latency_s,
+        )
+        if trip is not None:
+            message.cause, message.subject, message.reason = trip.cause, trip.subject, trip.reason
+        self._publisher.publish(message)
+
+    # ------------------------------------------------------------------ services
+
+    async def _arm(self, request: Arm.Request, response: Arm.Response) -> Arm.Response:
+        limits = [
+            TripLimit(channel=channel, low=optional(low), high=optional(high))
+            for channel, low, high in zip(request.channels, request.low, request.high, strict=True)
+        ]
+        if self.node_state is not NodeState.ACTIVE:
+            response.reason = "interlock_node is not active"
+            return response
+        try:
+            self._interlock.arm(time.monotonic(), limits)
+        except InterlockError as error:
+            response.reason = str(error)
+            return response
+        self._publish_changes()
+        self._arming = Future(executor=self.executor)
+        await self._arming
+        self._arming = None
+        response.armed = self._interlock.state is State.ARMED
+        response.reason = "" if response.armed else self._interlock.refusal
+        response.self_test_latency = self._interlock.self_test_latency_s
+        if response.armed:
+            self.get_logger().info(
+                f"armed; self-test took the permission away in {response.self_test_latency * 1e3:.1f} ms"
+            )
+        else:
+            self.get_logger().error(f"not armed: {response.reason}")
+        return response
+
+    def _disarm(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._interlock.disarm()
+        self._publish_changes()
+        response.success = True
+        return response
+
+    def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        trip = self._interlock.trip
+        self._interlock.reset()
+        self._publish_changes()
+        response.success, response.message = (
+            True,
+            f"was: {trip.reason}" if trip is not None else "there was no trip",
+        )
+        return response
+
+    def _estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._interlock.emergency_stop(time.monotonic(), "the operator")
+        self._publish_changes()
+        response.success, response.message = True, "tripped; reset it when the cause is gone"
+        return response
+
+    # ------------------------------------------------------------------ lifecycle
+
+    def deactivate(self) -> None:
+        self._interlock.disarm()
+        self._publish()
+
+    def beat(self, message: Heartbeat) -> None:
+        message.backlog = math.nan
+
+
+def main() -> None:
+    run(InterlockNode, priority=30)

@@ -1,0 +1,154 @@
+"""The protocol node's connection to the rest of the graph: what arrives, and calls that end in time."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from pilotbench_interfaces.msg import InterlockState, SampleBlock, SegmentMark
+from pilotbench_interfaces.srv import Arm, Command, StartRecording, StopRecording
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from std_srvs.srv import Trigger
+
+from drivers.device import Block
+from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.bench.trip import BenchTrip
+from verification_platform.records.cdr import decode_block
+from verification_platform.ros.graph import device_buses, device_node_name
+
+from .bench_node import BenchNode
+from .qos import INTERLOCK_TOPIC, MARKS, MARKS_TOPIC, SAMPLES, heartbeat, samples_topic
+
+
+class Link:
+    """Owned by the protocol node; used by the thread of one run at a time.
+
+    `lease` counts the polls of the engine. It travels with the node's heartbeat, and the device nodes let go of the torque
+    when it stops counting: a process that lives while its engine hangs holds nothing.
+    """
+
+    def __init__(self, node: BenchNode) -> None:
+        self._node = node
+        self.lease = 0
+        self.collecting = False
+        self.statistics: dict[str, Any] = {}
+        self._blocks: deque[Block] = deque()
+        self._news = threading.Condition()
+        self._interlock = InterlockState(state=int(State.DISARMED))
+        self._interlock_s = float("-inf")
+        bench, group = node.bench, MutuallyExclusiveCallbackGroup()
+        self._buses = device_buses(bench)
+        for bus in self._buses:
+            if bench.channels_on(bus):
+                node.create_subscription(
+                    SampleBlock, samples_topic(bus), self._block, SAMPLES, raw=True, callback_group=group
+                )
+        node.create_subscription(
+            InterlockState,
+            INTERLOCK_TOPIC,
+            self._interlock_heard,
+            heartbeat(node.silence_s),
+            callback_group=group,
+        )
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10, callback_group=group)
+        self._marks = node.create_publisher(SegmentMark, MARKS_TOPIC, MARKS)
+        client = partial(node.create_client, callback_group=group)
+        self.arm = client(Arm, "interlock/arm")
+        self.disarm = client(Trigger, "interlock/disarm")
+        self.start_recording = client(StartRecording, "recorder/start")
+        self.stop_recording = client(StopRecording, "recorder/stop")
+        self.command = {bus: client(Command, f"{device_node_name(bus)}/command") for bus in self._buses}
+
+    # ------------------------------------------------------------------ what arrives
+
+    def _block(self, data: bytes) -> None:
+        if self.collecting:
+            with self._news:
+                self._blocks.append(decode_block(data))
+                self._news.notify()
+
+    def _interlock_heard(self, message: InterlockState) -> None:
+        with self._news:
+            changed = message.state != self._interlock.state
+            self._interlock, self._interlock_s = message, time.monotonic()
+            if changed:
+                self._news.notify()
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.statistics[status.name] = {pair.key: _number(pair.value) for pair in status.values}
+
+    def take(self, timeout_s: float) -> list[Block]:
+        """Renew the lease, wait for blocks or a trip, return what arrived. Raises BenchTrip unless the bench is armed."""
+        self.lease += 1
+        with self._news:
+            if not self._blocks and self._interlock.state == State.ARMED:
+                self._news.wait(timeout_s)
+            blocks = list(self._blocks)
+            self._blocks.clear()
+        self.check()
+        return blocks
+
+    def clear(self) -> None:
+        with self._news:
+            self._blocks.clear()
+
+    def check(self) -> None:
+        """Raises BenchTrip unless the interlock is heard and says that the bench is armed."""
+        message, age_s = self._interlock, time.monotonic() - self._interlock_s
+        if message.state == State.TRIPPED:
+            # Samples lost on the way to the disk spoil the run; they are no danger.
+            raise BenchTrip(
+                message.reason, safety=not (message.cause == "error" and message.subject == "recorder_node")
+            )
+        if age_s > 2.0 * self._node.silence_s:
+            raise BenchTrip(f"interlock_node has not been heard for {age_s * 1e3:.0f} ms")
+        if message.state != State.ARMED:
+            raise BenchTrip("the interlock was disarmed during the run")
+
+    @property
+    def tripped_by(self) -> str:
+        """Node or channel that caused the trip in force; empty when there is none."""
+        return self._interlock.subject if self._interlock.state == State.TRIPPED else ""
+
+    @property
+    def trip_reason(self) -> str:
+        return self._interlock.reason if self._interlock.state == State.TRIPPED else ""
+
+    # ------------------------------------------------------------------ what goes out
+
+    def mark(self, message: SegmentMark) -> None:
+        self._marks.publish(message)
+
+    def call(
+        self, client: Any, request: Any, timeout_s: float, *, while_waiting: Callable[[], None] | None = None
+    ) -> Any:
+        """Call a service; renews the lease while it waits. Raises BenchTrip when nobody answers in time."""
+        if not client.wait_for_service(timeout_sec=0.0 if client.service_is_ready() else timeout_s):
+            raise BenchTrip(f"{client.srv_name} is not there; is its node running?")
+        answered = threading.Event()
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: answered.set())
+        deadline_s = time.monotonic() + timeout_s
+        while not answered.wait(0.01):
+            self.lease += 1
+            if while_waiting is not None:
+                while_waiting()
+            if time.monotonic() > deadline_s:
+                client.remove_pending_request(future)
+                raise BenchTrip(f"{client.srv_name} did not answer within {timeout_s:g} s")
+        self.lease += 1
+        return future.result()
+
+
+def _number(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

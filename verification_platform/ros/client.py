@@ -1,0 +1,160 @@
+"""The supervisor's voice in the ROS graph, in a process of its own.
+
+``python -m verification_platform.ros.client BENCH`` brings the nodes up and then runs protocols. It speaks JSON lines: requests
+on standard input, events on standard output (`Request`, `Event` below say which). So the command line itself needs no ROS in
+its environment, and a hang or crash in here is a child process that the supervisor ends like any other.
+
+Requests: ``{"do": "run", "folder": …, "resume": false}``, ``{"do": "confirm", "key": …, "accept": true}``, ``{"do": "cancel"}``,
+``{"do": "reset"}``, ``{"do": "down"}``. Events: ``{"event": "up"}``, ``{"event": "failed", "reason": …}``, ``{"event": "feedback", …}``,
+``{"event": "result", "status": …, "reason": …, "safety": …}``, ``{"event": "reset"}``, ``{"event": "down"}``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import rclpy
+from pilotbench_interfaces.action import RunProtocol
+from pilotbench_interfaces.srv import Confirm
+from pilotbench_nodes.bring_up import BringUp, BringUpError, wait_for
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from std_srvs.srv import Trigger
+
+from drivers.realtime import die_with_parent
+from verification_platform.bench.description import BenchError, load_bench
+
+from .graph import nodes_for
+
+_ANSWER_S = 5.0
+
+
+class Client:
+    """Carries out requests one after the other; a run goes on in the background and reports by events."""
+
+    def __init__(self, node: Node, bench_path: Path) -> None:
+        bench = load_bench(bench_path)
+        self._names = [spec.name for spec in nodes_for(bench, bench_path)]
+        self._bring_up = BringUp(node, self._names, bench.interlock.silence)
+        self._action = ActionClient(node, RunProtocol, "run_protocol")
+        self._confirm = node.create_client(Confirm, "confirm")
+        self._reset = node.create_client(Trigger, "interlock/reset")
+        self._goal: Any = None
+        self._output = threading.Lock()
+
+    def tell(self, event: str, **data: Any) -> None:
+        with self._output:
+            sys.stdout.write(json.dumps({"event": event, **data}, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+
+    def serve(self) -> None:
+        """Bring up, then serve until told to go down or the supervisor is gone."""
+        try:
+            self._bring_up.up()
+        except BringUpError as error:
+            self.tell("failed", reason=str(error))
+            return
+        self.tell("up")
+        for line in sys.stdin:
+            request = json.loads(line)
+            match request["do"]:
+                case "run":
+                    self._run(request["folder"], request["resume"])
+                case "cancel":
+                    if self._goal is not None:
+                        self._goal.cancel_goal_async()
+                case "confirm":
+                    self._confirm.call_async(Confirm.Request(key=request["key"], accept=request["accept"]))
+                case "reset":
+                    self._recover()
+                case "down":
+                    break
+        self._bring_up.down()
+        self.tell("down")
+
+    def _run(self, folder: str, resume: bool) -> None:
+        if not self._action.wait_for_server(timeout_sec=_ANSWER_S):
+            self._result("INVALID", "protocol_node offers no action; is it running?")
+            return
+        goal = RunProtocol.Goal(run_folder=folder, resume=resume)
+        handle = wait_for(self._action.send_goal_async(goal, feedback_callback=self._feedback), _ANSWER_S)
+        if handle is None or not handle.accepted:
+            self._result("INVALID", "protocol_node did not accept the run; is another one on?")
+            return
+        self._goal = handle
+        handle.get_result_async().add_done_callback(self._done)
+
+    def _done(self, future: Any) -> None:
+        self._goal = None
+        result = future.result().result
+        self._result(result.status, result.reason, result.safety)
+
+    def _result(self, status: str, reason: str, safety: bool = False) -> None:
+        self.tell("result", status=status, reason=reason, safety=safety)
+
+    def _feedback(self, message: Any) -> None:
+        feedback = message.feedback
+        self.tell(
+            "feedback",
+            zh=feedback.phase_zh,
+            en=feedback.phase_en,
+            fraction=feedback.fraction,
+            remaining_s=feedback.remaining,
+            live=dict(zip(feedback.channels, feedback.values, strict=True)),
+            prompt={"key": feedback.prompt_key, "zh": feedback.prompt_zh, "en": feedback.prompt_en}
+            if feedback.prompt_key
+            else None,
+        )
+
+    def _recover(self) -> None:
+        """After a trip: the interlock reset, the device nodes opened anew. Nothing moves by this."""
+        devices = [name for name in self._names if name.startswith("device_")]
+        try:
+            for name in devices:
+                self._bring_up.recover(name)
+            answer = wait_for(self._reset.call_async(Trigger.Request()), _ANSWER_S)
+            if answer is None:
+                raise BringUpError("interlock_node did not answer")
+        except BringUpError as error:
+            self.tell("failed", reason=str(error))
+            return
+        self.tell("reset")
+
+
+def main() -> None:
+    """Entry point; ends when standard input does."""
+    die_with_parent()
+    rclpy.init()
+    node = Node(f"client_{os.getpid()}")
+    try:
+        client = Client(node, Path(sys.argv[1]))
+    except BenchError as error:
+        sys.stdout.write(json.dumps({"event": "failed", "reason": str(error)}) + "\n")
+        sys.exit(2)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    worker = threading.Thread(target=_serve, args=(client,), daemon=True)
+    worker.start()
+    try:
+        executor.spin()
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _serve(client: Client) -> None:
+    try:
+        client.serve()
+    finally:
+        rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()
