@@ -41,7 +41,9 @@ _debug = False
 
 
 @app.callback()
-def _options(debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False) -> None:
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
     global _debug
     _debug = debug
 
@@ -68,6 +70,6 @@ def run_command(arguments: list[str]) -> int:
 
 def _complain(line: str, code: ExitCode) -> int:
     if _debug:
-        raise  # noqa: PLE0704 — called from an except block
+        raise
     print(f"pilotbench: {' '.join(line.split())}", file=sys.stderr)
     return int(code)

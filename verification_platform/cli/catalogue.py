@@ -28,7 +28,11 @@ def protocols(
         return
     for protocol in PROTOCOLS.values():
         console.print(f"[bold]{protocol.id}[/]  {protocol.title.zh}  {protocol.title.en}")
-        console.print("  " + "; ".join(f"{s.name} cl. {s.clause} [{s.mark}]" for s in protocol.standards), style="dim", markup=False)
+        console.print(
+            "  " + "; ".join(f"{s.name} cl. {s.clause} [{s.mark}]" for s in protocol.standards),
+            style="dim",
+            markup=False,
+        )
         needs = (*protocol.requires.actuators, *protocol.requires.channels)
         console.print(f"  needs {', '.join(needs)}", style="dim")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")

@@ -26,15 +26,24 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE…", help="CSV files (.csv, .csv.gz), in order of time.")],
-    mapping: Annotated[Path, typer.Option("--map", help="Mapping TOML: which column is which channel, in which unit and rate.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE…", help="CSV files (.csv, .csv.gz), in order of time.")
+    ],
+    mapping: Annotated[
+        Path,
+        typer.Option("--map", help="Mapping TOML: which column is which channel, in which unit and rate."),
+    ],
     out: Annotated[Path, typer.Option(help="Folder for the recording.")],
 ) -> None:
     """Turn data measured elsewhere into a sealed recording."""
     folder = import_files(files, mapping, out)
     recording = open_recording(folder)
     rows = recording.integrity().rows
-    console.print(f"recording   {folder}  ({rows} rows; channels {', '.join(recording.channels)})", soft_wrap=True, highlight=False)
+    console.print(
+        f"recording   {folder}  ({rows} rows; channels {', '.join(recording.channels)})",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 def export(
@@ -53,7 +62,9 @@ def analyze(
     protocol_id: Annotated[str, typer.Argument(metavar="ID", help="Protocol, e.g. RED-TE.")],
     recording: Annotated[list[Path], typer.Option(help="Run folder, recording folder or MCAP files.")],
     dut: Annotated[Path | None, typer.Option(help="dut.toml; default: the one frozen in the run.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Parameter, with unit.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Parameter, with unit.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Recompute the results of a protocol from a recording."""

@@ -15,6 +15,7 @@ from .view import console
 
 _ROOT = Path(__file__).resolve().parents[2]
 DEMO_ORDER = _ROOT / "examples" / "demo" / "order.toml"
+DEMO_DUT = _ROOT / "duts" / "harmonic-25-100.toml"
 
 
 def register(app: typer.Typer) -> None:
@@ -23,7 +24,10 @@ def register(app: typer.Typer) -> None:
 
 def demo(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default runs/demo-DATE.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the emulated bench's sensors; default from the bench description.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of the emulated bench's sensors; default from the bench description."),
+    ] = None,
 ) -> None:
     """Verify a harmonic reducer on the emulated bench through ROS 2, and write its report."""
     from reports import build_report
@@ -33,11 +37,23 @@ def demo(
     folder = out or Path("runs") / time.strftime("demo-%Y%m%d-%H%M%S")
     base = DEMO_ORDER.parent
     jobs = [
-        Job(run["protocol"], (base / order["bench"]).resolve(), (base / order["dut"]).resolve(), run.get("set", {}))
+        Job(
+            run["protocol"],
+            (base / order["bench"]).resolve(),
+            (base / order["dut"]).resolve(),
+            run.get("set", {}),
+        )
         for run in order["run"]
     ]
-    console.print("[bold]Pilotbench demo[/] — a harmonic reducer, ratio 100, on the emulated bench, through ROS 2")
-    console.print(f"  order {DEMO_ORDER.relative_to(_ROOT)}: {', '.join(job.protocol_id for job in jobs)}; stimuli shortened, each shortening is a deviation in the report", style="dim", highlight=False)
+    console.print(
+        "[bold]Pilotbench demo[/] — a harmonic reducer, ratio 100, on the emulated bench, through ROS 2"
+    )
+    console.print(
+        f"  {', '.join(job.protocol_id for job in jobs)}; stimuli shortened as in {DEMO_ORDER.relative_to(_ROOT)}, "
+        "each shortening is a declared deviation",
+        style="dim",
+        highlight=False,
+    )
     prepared = [
         prepare(job, folder / job.protocol_id, seed=seed, clock="real", transport="ros") for job in jobs
     ]

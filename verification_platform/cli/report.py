@@ -22,7 +22,9 @@ def report(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN…", help="Run folders of one order.")],
     lang: Annotated[str, typer.Option(help="Languages of the report, e.g. zh,en.")] = "zh,en",
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default RUN/report.")] = None,
-    lab: Annotated[Path | None, typer.Option(help="lab.toml: name, address and site of the laboratory.")] = None,
+    lab: Annotated[
+        Path | None, typer.Option(help="lab.toml: name, address and site of the laboratory.")
+    ] = None,
 ) -> None:
     """Write the test report: PDF with the JSON attached."""
     from reports import build_report  # typst and matplotlib load only when a report is asked for
@@ -34,7 +36,9 @@ def report(
 
 def verify(
     document: Annotated[Path, typer.Argument(metavar="REPORT", help="The PDF of a report.")],
-    recording: Annotated[Path | None, typer.Option(help="Folder with the run or its recordings; default: beside the report.")] = None,
+    recording: Annotated[
+        Path | None, typer.Option(help="Folder with the run or its recordings; default: beside the report.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
     """Check seal and attachment of a report, and recompute every number in it from the recording."""
@@ -48,6 +52,8 @@ def verify(
         for finding in outcome.findings:
             mark = Text("✓ ", "green") if finding.ok else Text("✗ ", "bold red")
             console.print(mark + Text(f"{finding.place}: {finding.what}"), soft_wrap=True)
-        verdict = "[bold green]verified 验证通过[/]" if outcome.ok else "[bold red]does not verify 验证不通过[/]"
+        verdict = (
+            "[bold green]verified 验证通过[/]" if outcome.ok else "[bold red]does not verify 验证不通过[/]"
+        )
         console.print(verdict)
     raise typer.Exit(ExitCode.OK if outcome.ok else ExitCode.FAIL)

@@ -9,16 +9,19 @@ from types import TracebackType
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn
+from rich.progress import BarColumn, ProgressColumn, Task, TextColumn
+from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
 from verification_platform.engine.evaluation import Evaluated
+from verification_platform.engine.run import Progress
 from verification_platform.metrology.result import LimitType, Result, Verdict
 from verification_platform.metrology.rounding import rounded
 from verification_platform.metrology.units import to_display
 
-console = Console()
+#: On a pipe there is no width to ask for; wide enough that tables keep one line a row.
+console = Console(width=None if sys.stdout.isatty() else 150)
 
 #: Verdicts in both languages, and how they look.
 VERDICT_TEXT: Mapping[Verdict, tuple[str, str]] = {
@@ -53,7 +56,9 @@ def limit_text(result: Result) -> str:
 
 def results_table(title: str, results: Sequence[Result]) -> Table:
     """One row a result: value ± U in the display unit, limit, verdict."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False
+    )
     table.add_column("量 quantity")
     table.add_column("条件 conditions", style="dim")
     table.add_column("值 value", justify="right")
@@ -63,11 +68,19 @@ def results_table(title: str, results: Sequence[Result]) -> Table:
     table.add_column("判定 verdict")
     for result in results:
         unit = result.display_unit or result.unit
-        value, U = rounded(to_display(result.value, unit), abs(to_display(result.U, unit) - to_display(0.0, unit)))
+        value, U = rounded(
+            to_display(result.value, unit), abs(to_display(result.U, unit) - to_display(0.0, unit))
+        )
         text, style = VERDICT_TEXT[result.verdict]
         conditions = ", ".join(f"{key} {_plain(value)}" for key, value in result.conditions.items())
         table.add_row(
-            result.quantity, conditions, value, f"{U} ({result.k:.2f})", unit, limit_text(result), Text(text, style)
+            result.quantity,
+            conditions,
+            value,
+            f"{U} ({result.k:.2f})",
+            unit,
+            limit_text(result),
+            Text(text, style),
         )
     return table
 
@@ -109,7 +122,7 @@ class RunProgress:
         self._live = sys.stdout.isatty()
         self._phase = ""
         self._started = time.monotonic()
-        self._bar = Progress(
+        self._bar = Bars(
             TextColumn("[bold]{task.fields[label]}"),
             BarColumn(bar_width=28),
             TextColumn("{task.percentage:>3.0f}%"),
@@ -126,15 +139,24 @@ class RunProgress:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._live:
             self._bar.stop()
 
-    def update(self, phase: str, fraction: float, remaining_s: float, live: Mapping[str, float]) -> None:
-        """Show where the run is; `live` maps channels to SI values."""
+    def update(self, progress: Progress) -> None:
+        """Show where the run is."""
+        phase = f"{progress.phase.zh} {progress.phase.en}"
         if self._live:
-            shown = "  ".join(self._value(name, value) for name, value in list(live.items())[:4])
-            self._bar.update(self._task, completed=fraction, phase=phase, remaining_s=remaining_s, live=shown)
+            shown = "  ".join(self._value(name, value) for name, value in list(progress.live.items())[:4])
+            self._bar.update(
+                self._task,
+                completed=progress.fraction,
+                phase=phase,
+                remaining_s=progress.remaining_s,
+                live=shown,
+            )
         elif phase != self._phase:
             elapsed = time.monotonic() - self._started
             console.print(f"  {elapsed:6.1f} s  {self._label}  {phase}", highlight=False)
