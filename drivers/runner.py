@@ -50,7 +50,7 @@ from drivers.device import (
     Setpoint,
     TransportLost,
 )
-from drivers.realtime import claim_realtime, quiet_interpreter
+from drivers.realtime import AwakeClock, claim_realtime, quiet_interpreter
 from drivers.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,8 @@ class BusRunner:
         self._lease_s, self._guard, self._priority = lease_s, guard, priority
         self._axes: dict[str, _Axis] = {}
         self._requests: deque[tuple[Callable[[], None], Future[None]]] = deque()
-        self._lease_until_s = 0.0
+        self._lease_left_s = 0.0
+        self._clock = AwakeClock(max(5.0 * group.period_s, 0.01), time.monotonic())
         self._trip_reason: str | None = None
         self._stopping = threading.Event()
         self._opened: Future[None] = Future()
@@ -155,7 +156,7 @@ class BusRunner:
         self._ask(lambda: self._rest(device), timeout_s)
 
     def renew_lease(self) -> None:
-        self._lease_until_s = time.monotonic() + self._lease_s
+        self._lease_left_s = self._lease_s
 
     def trip(self, reason: str) -> None:
         """Torque off on every device with the next cycle; latched. The first reason is kept."""
@@ -230,8 +231,8 @@ class BusRunner:
         self._realtime = self.warning is None
         if self.warning:
             log.warning("bus %s: %s", self.group.name, self.warning)
-        self.identities = tuple(self.group.open())
         quiet_interpreter(self._period_s)
+        self.identities = tuple(self.group.open())
         self.state = RunnerState.RUNNING
         self._opened.set_result(None)
 
@@ -263,7 +264,9 @@ class BusRunner:
             self._lateness[self._cycles % _HISTORY] = now - deadline
             self._cycles += 1
             self._serve_requests()
-            self._watch(now)
+            awake = self._clock.time_s
+            self._lease_left_s -= self._clock.tick(now) - awake
+            self._watch()
             if self.state is RunnerState.LOST:
                 return
             self._cycle()
@@ -300,7 +303,7 @@ class BusRunner:
         axis.command = Command(axis.setpoint.mode, axis.trajectory.value(axis.time_s))
         return axis.command
 
-    def _watch(self, now: float) -> None:
+    def _watch(self) -> None:
         """Reasons to take the torque off."""
         if self.state is not RunnerState.RUNNING:
             return
@@ -310,7 +313,7 @@ class BusRunner:
             reason = self._guard() if self._guard is not None else None
             if reason is not None:
                 self._torque_off(reason)
-            elif now > self._lease_until_s:
+            elif self._lease_left_s < 0:
                 self._torque_off(f"{self.group.name}: set-point lease of {self._lease_s:g} s not renewed")
                 self.state = RunnerState.LOST  # and fall silent: `_end` closes the bus without another word
 

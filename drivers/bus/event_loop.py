@@ -18,6 +18,8 @@ from typing import Any
 
 Action = Callable[[float], None]
 
+FROZEN_S = 0.02
+
 
 class EventLoop:
     """`watch` descriptors, `call_at` deadlines, then `run` until `stop` (which any thread or signal handler
@@ -26,6 +28,8 @@ class EventLoop:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.clock = clock
+        #: Told how long this process was not scheduled, when that is longer than `FROZEN_S`.
+        self.on_frozen: Action | None = None
         self._selector = selectors.SelectSelector()
         self._timers: list[tuple[float, int, Action]] = []
         self._order = itertools.count()
@@ -68,8 +72,11 @@ class EventLoop:
 
     def run(self) -> None:
         while not self._stopping:
-            timeout = max(self._timers[0][0] - self.clock(), 0.0) if self._timers else None
-            for key, _ in self._selector.select(timeout):
+            due = self._timers[0][0] if self._timers else None
+            events = self._selector.select(None if due is None else max(due - self.clock(), 0.0))
+            if due is not None and self.on_frozen is not None and self.clock() - due > FROZEN_S:
+                self.on_frozen(self.clock() - due)
+            for key, _ in events:
                 key.data(self.clock())
             while self._timers and self._timers[0][0] <= self.clock():
                 heapq.heappop(self._timers)[2](self.clock())

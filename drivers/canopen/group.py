@@ -4,11 +4,13 @@ A cycle: drain what is left over → the master's heartbeat when due → one set
 collect the answers until all are there or the time is up. Everything on the wire comes from this one thread;
 when it stops, the drives no longer hear the heartbeat and switch off.
 
-A missing answer makes its values STALE, never a number from another cycle. Which cycle would a late answer
-belong to? A TPDO carries no cycle number, so after a miss the node is asked for its error register (an SDO,
-the *barrier*) and no SYNC is sent until it has answered: CAN and the adapters keep the order of one node's
-frames, hence whatever was still under way has arrived by then and is thrown away. Usually the answer is there
-before the next cycle begins and a lost frame costs one sample.
+What if an answer is missing? A TPDO carries no cycle number, so a late one must never be taken for that of
+the next cycle. When the time is up the node is asked for its error register (an SDO, the *barrier*), and no
+further SYNC is sent until the answer or the barrier is there: CAN and the adapters keep the order of one
+node's frames. The process data first: it was late, and is good; the cycle took longer, the next ones are
+skipped. The barrier first: the process data is lost, its values are STALE. Usually that costs one sample.
+After `patience_s` the cycle returns STALE values anyway, and the following cycles wait for the barrier before
+they send SYNC again; after `lost_s` the node is lost.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from drivers.device import (
     TransportLost,
     TransportTimeout,
 )
+from drivers.realtime import AwakeClock
 
 MASTER = 127
 #: More than this leaves no room for SDO, EMCY and repetition of disturbed frames.
@@ -71,6 +74,7 @@ class _Round:
     collecting: bool = False
     waiting: int = 0
     barriers: set[int] = field(default_factory=set)  # nodes whose barrier is not answered yet
+    given_up: set[int] = field(default_factory=set)  # nodes whose barrier came before their process data
 
 
 class CanopenGroup:
@@ -86,7 +90,8 @@ class CanopenGroup:
         bitrate: int,
         period_s: float,
         watchdog_s: float = 0.1,
-        lost_after: int = 50,
+        patience_s: float = 0.03,
+        lost_s: float = 0.1,
         open_bus: Callable[[str, str, int], FrameBus] = open_can,
     ) -> None:
         self._name, self._period_s = name, period_s
@@ -94,7 +99,7 @@ class CanopenGroup:
         self._nodes = {node.name: node for node in nodes}
         self._drives = tuple(node for node in nodes if isinstance(node, Cia402Drive))
         self._watchdog_s, self._heartbeat_s = watchdog_s, watchdog_s / 8.0
-        self._lost_after, self._collect_s = lost_after, 0.75 * period_s
+        self._patience_s, self._lost_s, self._collect_s = patience_s, lost_s, 0.75 * period_s
         self._columns = tuple((self._nodes[c.device], c.signal) for c in columns)
         self._channels = tuple(c.channel for c in columns)
         load = self.planned_load()
@@ -107,13 +112,15 @@ class CanopenGroup:
         }
         self._emergencies = {EMCY_BASE + node.node: node for node in nodes}
         self._heartbeats = {node.heartbeat_id: node for node in nodes}
-        self._answers = {SDO_SERVER_BASE + node.node: node.node for node in nodes}
+        self._answers = {SDO_SERVER_BASE + node.node: node for node in nodes}
         self._bus: FrameBus | None = None
         self._round = _Round()
         self._beat = heartbeat(MASTER, NmtState.OPERATIONAL)
         self._next_beat_s = 0.0
         self._bits, self._since_s = 0, 0.0
         self._foreign = 0
+        self._slice_s = max(5.0 * period_s, 0.01)
+        self._clock = AwakeClock(self._slice_s, time.monotonic())
 
     # ── Group ──
 
@@ -168,8 +175,9 @@ class CanopenGroup:
         self._send(self._beat)
         now = time.monotonic()
         self._next_beat_s = now + self._heartbeat_s
+        self._clock = AwakeClock(self._slice_s, now)
         for node in nodes:
-            node.begin(now)
+            node.begin(self._clock.time_s)
         return identities
 
     def state(self, device: str) -> DeviceState:
@@ -190,12 +198,9 @@ class CanopenGroup:
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
         self._drain()
-        now = time.monotonic()
-        if now >= self._next_beat_s:
-            self._send(self._beat)
-            self._next_beat_s = now + self._heartbeat_s
+        self._beat_if_due(time.monotonic())
         row = self._resynchronise() if self._round.barriers else self._exchange(commands)
-        self._check(time.monotonic())
+        self._check(self._clock.tick(time.monotonic()))
         return row
 
     def safe_stop(self) -> None:
@@ -252,17 +257,17 @@ class CanopenGroup:
 
     def _exchange(self, commands: Mapping[str, Command]) -> Row:
         bus, turn = self._opened(), self._round
-        now = time.monotonic()
-        frames = [
-            drive.rpdo(commands.get(drive.name), now) for drive in self._drives
-        ]  # all are checked before one is sent
+        now = self._clock.tick(time.monotonic())
+        # All set-points are checked before the first is sent.
+        frames = [drive.rpdo(commands.get(drive.name), now) for drive in self._drives]
         for frame in frames:
             self._send(frame)
         turn.waiting = 0
+        turn.given_up.clear()
         for node in self._nodes.values():
             count = len(node.fresh)
             node.fresh[:] = [False] * count
-            if not node.lost and node.nmt_state is NmtState.OPERATIONAL:
+            if node.answers_sync:
                 turn.waiting += count
         self._send(SYNC)
         stamp = time.monotonic()
@@ -272,13 +277,30 @@ class CanopenGroup:
             while turn.waiting > 0:
                 self._handle(bus.recv(deadline))
         except TransportTimeout:
-            self._send_barriers()
+            self._wait_for_barriers()
         finally:
             turn.collecting = False
+        self._count_misses()
         return self._row(stamp)
 
+    def _wait_for_barriers(self) -> None:
+        """Ask the nodes whose process data is missing, and wait for one or the other."""
+        bus, turn = self._opened(), self._round
+        for node in self._nodes.values():
+            if node.answers_sync and not all(node.fresh):
+                turn.barriers.add(node.node)
+                self._send(Frame(SDO_CLIENT_BASE + node.node, _BARRIER))
+        until = self._clock.tick(time.monotonic()) + self._patience_s
+        while turn.waiting > 0:
+            now = time.monotonic()
+            if self._clock.tick(now) >= until:
+                return
+            self._beat_if_due(now)
+            with contextlib.suppress(TransportTimeout):
+                self._handle(bus.recv(now + self._slice_s))
+
     def _resynchronise(self) -> Row:
-        """A cycle without SYNC: wait for the barriers of the nodes that missed an answer."""
+        """A cycle without SYNC: wait for the barriers that are still open."""
         bus, turn = self._opened(), self._round
         stamp = time.monotonic()
         for node in self._nodes.values():
@@ -286,27 +308,22 @@ class CanopenGroup:
         with contextlib.suppress(TransportTimeout):
             while turn.barriers:
                 self._handle(bus.recv(stamp + self._collect_s))
-        for node in self._nodes.values():
-            if node.node in turn.barriers:
-                self._miss(node)
+        self._count_misses()
         return self._row(stamp)
 
-    def _send_barriers(self) -> None:
+    def _count_misses(self) -> None:
+        turn, now = self._round, self._clock.tick(time.monotonic())
         for node in self._nodes.values():
-            if node.lost or node.nmt_state is not NmtState.OPERATIONAL or all(node.fresh):
-                continue
-            node.counters["missed"] += 1
-            self._miss(node)
-            if not node.lost:
-                self._round.barriers.add(node.node)
-                self._send(Frame(SDO_CLIENT_BASE + node.node, _BARRIER))
-
-    def _miss(self, node: CanopenNode) -> None:
-        node.counters["timeout"] += 1
-        node.consecutive_misses += 1
-        if node.consecutive_misses >= self._lost_after:
-            node.lose(f"no process data for {node.consecutive_misses} cycles")
-            self._round.barriers.discard(node.node)
+            if all(node.fresh):
+                node.missing_since_s = None
+                turn.barriers.discard(node.node)
+            elif node.answers_sync and (node.node in turn.barriers or node.node in turn.given_up):
+                node.counters["missed"] += 1
+                if node.missing_since_s is None:
+                    node.missing_since_s = now
+                if now - node.missing_since_s > self._lost_s:
+                    node.lose(f"no process data for {now - node.missing_since_s:.3f} s")
+                    turn.barriers.discard(node.node)
 
     def _row(self, stamp: float) -> Row:
         values, quality = [], []
@@ -320,10 +337,9 @@ class CanopenGroup:
         return Row(stamp, values, quality)
 
     def _check(self, now: float) -> None:
+        """`now` on the awake clock."""
         first = None
         for node in self._nodes.values():
-            if all(node.fresh):
-                node.consecutive_misses = 0
             node.check_heartbeat(now)
             if isinstance(node, Cia402Drive):
                 node.check_power(now)
@@ -339,7 +355,7 @@ class CanopenGroup:
         process_data = self._tpdos.get(can_id)
         if process_data is not None:
             node, number = process_data
-            if self._round.collecting and not node.fresh[number]:
+            if self._round.collecting and not node.fresh[number] and node.node not in self._round.given_up:
                 node.accept(number, frame.data)
                 if node.fresh[number]:
                     self._round.waiting -= 1
@@ -350,13 +366,28 @@ class CanopenGroup:
             return
         beating = self._heartbeats.get(can_id)
         if beating is not None:
-            beating.on_heartbeat(frame.data, frame.stamp_s)
+            beating.on_heartbeat(frame.data, self._clock.time_s)
         elif can_id in self._emergencies:
             self._emergencies[can_id].on_emergency(frame.data)
         elif can_id in self._answers:
-            self._round.barriers.discard(self._answers[can_id])
+            self._pass_barrier(self._answers[can_id])
         else:
             self._foreign += 1
+
+    def _pass_barrier(self, node: CanopenNode) -> None:
+        """The node has answered the barrier: process data that is not here by now will not come."""
+        turn = self._round
+        if node.node not in turn.barriers:
+            return
+        turn.barriers.discard(node.node)
+        if turn.collecting and node.node not in turn.given_up:
+            turn.given_up.add(node.node)
+            turn.waiting -= node.fresh.count(False)
+
+    def _beat_if_due(self, now: float) -> None:
+        if now >= self._next_beat_s:
+            self._send(self._beat)
+            self._next_beat_s = now + self._heartbeat_s
 
     def _drain(self) -> None:
         bus = self._opened()

@@ -43,7 +43,7 @@ class CanopenNode:
         self.fault: DeviceFault | None = None
         self.nmt_state: NmtState | None = None
         self.heard_s = 0.0
-        self.consecutive_misses = 0
+        self.missing_since_s: float | None = None
         self.fresh = [False] * len(model.tpdos)
         self._serial = serial
         self._sdo: SdoClient | None = None
@@ -143,7 +143,6 @@ class CanopenNode:
         """The node has been told to start: watch it from now on."""
         self.heard_s, self._monitored = now_s, True
         self.nmt_state = NmtState.OPERATIONAL
-        self.consecutive_misses = 0
 
     def end(self) -> None:
         self._monitored = False
@@ -204,7 +203,7 @@ class CanopenNode:
         self.fail(f"emergency: {emergency.text}", emergency.code, "remove the cause, then reopen the bench")
 
     def check_heartbeat(self, now_s: float, factor: float = 3.0) -> None:
-        """A node not heard for `factor` producer times is lost."""
+        """A node not heard for `factor` producer times is lost. Times of a node are on the awake clock."""
         if self._monitored and not self.lost and now_s - self.heard_s > factor * self.model.heartbeat_s:
             self.lose(f"no heartbeat for {now_s - self.heard_s:.3f} s")
 
@@ -221,6 +220,10 @@ class CanopenNode:
         """The fault that nobody has been told of yet."""
         fault, self._unread = self._unread, None
         return fault
+
+    @property
+    def answers_sync(self) -> bool:
+        return not self.lost and self.nmt_state is NmtState.OPERATIONAL
 
     @property
     def heartbeat_id(self) -> int:

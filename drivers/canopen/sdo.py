@@ -23,8 +23,10 @@ from drivers.canopen.codec import (
 )
 from drivers.canopen.model import ObjectEntry
 from drivers.device import ProtocolViolation, TransportTimeout
+from drivers.realtime import AwakeClock
 
 TIMED_OUT = 0x05040000
+_SLICE_S = 0.02
 
 
 class SdoClient:
@@ -92,9 +94,15 @@ class SdoClient:
                 return bytes(done.value)
 
     def _response(self) -> bytes:
-        deadline = time.monotonic() + self.timeout_s
+        clock = AwakeClock(_SLICE_S, time.monotonic())
         while True:
-            frame = self._bus.recv(deadline)
+            try:
+                frame = self._bus.recv(time.monotonic() + _SLICE_S)
+            except TransportTimeout:
+                if clock.tick(time.monotonic()) >= self.timeout_s:
+                    raise
+                continue
+            clock.tick(time.monotonic())
             if frame.can_id == SDO_SERVER_BASE + self.node and not frame.extended:
                 return frame.data
             self._on_other(frame)

@@ -83,6 +83,13 @@ class EmulatedNode:
         """When `tick` wants to be called next."""
         return min(self._next_heartbeat_s, self._watchdog_due())
 
+    def excuse(self, frozen_s: float) -> None:
+        """The emulator itself stood still for so long (a frozen machine): the device did not live through
+        that time.
+        """
+        if self._master_heard_s is not None:
+            self._master_heard_s += frozen_s
+
     def tick(self, now_s: float) -> None:
         self.now_s = now_s
         if now_s >= self._next_heartbeat_s:

@@ -157,7 +157,13 @@ class EmulatorHost:
         """Bring the plant to the present."""
         self.plant.advance(now_s - self._begin_s)
 
+    def _frozen(self, frozen_s: float) -> None:
+        for rack in self.racks.values():
+            for node in rack.nodes.values():
+                node.excuse(frozen_s)
+
     def run(self) -> None:
+        self.loop.on_frozen = self._frozen
         self.loop.every(IDLE_S, self.advance)
         self.loop.run()
 

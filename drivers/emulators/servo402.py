@@ -105,10 +105,8 @@ class EmulatedServo(EmulatedNode):
         digits = self.objects.get(scaled.object.index, scaled.object.subindex)
         if mode is Mode.POSITION:  # the shorter way round, as with 607Bh at its full range
             return (self._position_digits + wrap_i32(digits - self._position_digits)) * scaled.digit
-        if mode is Mode.VELOCITY:
-            limit = self._get("max_motor_speed") * _RPM
-        else:
-            limit = self._get("max_torque") * scaled.digit
+        fastest, strongest = self._get("max_motor_speed") * _RPM, self._get("max_torque") * scaled.digit
+        limit = fastest if mode is Mode.VELOCITY else strongest
         return max(-limit, min(limit, digits * scaled.digit))
 
     def _ramp_down(self) -> None:

@@ -89,9 +89,10 @@ class ModbusDevice:
         number, serial, firmware = _IDENTITY.unpack(pdu[2:])
         if number != self.model.model_number:
             raise IdentityMismatch(
-                self.name, f"model number is {number:04X}h, not {self.model.model_number:04X}h as of {self.model.name}",
+                self.name,
+                f"model number is {number:04X}h, {self.model.name} has {self.model.model_number:04X}h",
                 "check address and model in the bench file",
-            )  # fmt: skip
+            )
         wanted = self._serial or (self._identity.serial if self._identity else None)
         if wanted is not None and str(serial) != wanted:
             raise IdentityMismatch(

@@ -23,8 +23,10 @@ from drivers.modbus.codec import (
     silence_s,
     unpack_adu,
 )
+from drivers.realtime import AwakeClock
 
 BITS_PER_BYTE = 10.0  # 8N1
+_SLICE_S = 0.005
 
 
 class ModbusException(DriverError):
@@ -56,7 +58,7 @@ class RtuMaster:
         self,
         stream: ByteStream,
         *,
-        latency_s: float = 0.012,
+        latency_s: float = 0.02,
         gap_s: float | None = None,
         honest_wire: bool = True,
     ) -> None:
@@ -114,11 +116,17 @@ class RtuMaster:
             self._byte_s if self._honest_wire else 0.0,
         )
         self._stream.write(adu)
+        clock = AwakeClock(_SLICE_S, begin)
         try:
             while (pdu := search.found()) is None:
-                search.buffer += self._stream.read_exactly(search.missing(), deadline)
-        except TransportTimeout:
-            raise self._failed(device, unit, search, counters) from None
+                now = time.monotonic()
+                try:
+                    search.buffer += self._stream.read_exactly(search.missing(), now + _SLICE_S)
+                except TransportTimeout:
+                    if clock.tick(time.monotonic()) >= deadline - begin:
+                        raise self._failed(device, unit, search, counters) from None
+                else:
+                    clock.tick(time.monotonic())
         finally:
             self._quiet_from_s = end = time.monotonic()
             self.busy_s += end - begin + self.gap_s

@@ -160,6 +160,7 @@ class TripLimit(_Table):
 class Interlock(_Table):
     heartbeat: Seconds = Field(gt=0)
     silence: Seconds = Field(gt=0)
+    watchdog: Seconds = Field(0.15, gt=0)  # drives that do not hear their master for so long switch off
     limits: tuple[TripLimit, ...] = ()
 
 

@@ -22,8 +22,6 @@ from .description import BenchDescription, BenchError, Device
 
 #: The `uri` that stands for "start the emulated devices and use what they listen on".
 EMULATED = "emulated"
-#: A device whose process data is missing for so long is lost.
-LOST_S = 0.1
 
 
 def with_uris(bench: BenchDescription, uris: Mapping[str, str]) -> BenchDescription:
@@ -85,6 +83,19 @@ def check_devices(bench: BenchDescription) -> None:
         group_for(with_uris(bench, {bus: "unix:/"}) if record.uri == EMULATED else bench, bus)
 
 
+def resolutions(bench: BenchDescription) -> dict[str, float]:
+    """One digit of every channel, in the channel's SI unit, from the table of its device's model. Raises
+    BenchError.
+    """
+    digits: dict[str, float] = {}
+    for bus in bench.bus:
+        load = canopen.load_model if family(bench, bus) == "canopen" else modbus.load_model
+        for channel, record in bench.channels_on(bus).items():
+            offered = load(bench.device[record.device].model).offered()
+            digits[channel] = next((s.resolution for s in offered if s.name == record.signal), 0.0)
+    return digits
+
+
 def _canopen_group(bench: BenchDescription, bus: str) -> CanopenGroup:
     nodes: list[CanopenNode] = []
     for name, device in devices_on(bench, bus).items():
@@ -103,8 +114,7 @@ def _canopen_group(bench: BenchDescription, bus: str) -> CanopenGroup:
         uri=record.uri,
         bitrate=record.bitrate,
         period_s=record.cycle,
-        watchdog_s=bench.interlock.silence,
-        lost_after=max(round(LOST_S / record.cycle), 2),
+        watchdog_s=bench.interlock.watchdog,
     )
 
 

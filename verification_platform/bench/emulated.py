@@ -30,7 +30,7 @@ from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_slave import EmulatedSlave
 from drivers.emulators.plant import Plant
 from drivers.modbus import model as modbus
-from drivers.realtime import claim_realtime, die_with_parent
+from drivers.realtime import claim_realtime, die_with_parent, quiet_interpreter
 
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, devices_on, family
@@ -111,6 +111,7 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: host.stop())
             try:
+                quiet_interpreter(min(record.cycle for record in bench.bus.values()))
                 warning = claim_realtime(PRIORITY)
                 sys.stdout.write(json.dumps({"ready": True, "bus": uris, "realtime": warning is None}) + "\n")
                 sys.stdout.flush()

@@ -1,0 +1,108 @@
+"""The emulated bus: arbitration, order, bit time, faults."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from drivers.bus.can_hub import CanHub, Fault, FaultKind
+from drivers.bus.frame import ERROR_BUS_OFF, Frame
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.heard: list[tuple[Frame, float]] = []
+
+    def deliver(self, frame: Frame, now_s: float) -> None:
+        self.heard.append((frame, now_s))
+
+    @property
+    def ids(self) -> list[int]:
+        return [frame.can_id for frame, _ in self.heard]
+
+
+def bus(paced: bool = False) -> tuple[CanHub, Listener, Listener, Listener]:
+    hub = CanHub(1_000_000, paced=paced)
+    seats = Listener(), Listener(), Listener()
+    for seat in seats:
+        hub.join(seat)
+    return hub, *seats
+
+
+def test_everybody_hears_but_the_sender() -> None:
+    hub, a, b, c = bus()
+    hub.transmit(a, Frame(0x123), 0.0)
+    hub.pump(0.0)
+    assert (a.ids, b.ids, c.ids) == ([], [0x123], [0x123])
+
+
+def test_lowest_identifier_wins_and_each_sender_keeps_its_order() -> None:
+    hub, a, b, c = bus()
+    for can_id in (0x300, 0x080):
+        hub.transmit(a, Frame(can_id), 0.0)
+    for can_id in (0x181, 0x701):
+        hub.transmit(b, Frame(can_id), 0.0)
+    hub.pump(0.0)
+    assert c.ids == [0x181, 0x300, 0x080, 0x701]
+
+
+def test_bits_are_accounted_and_take_their_time_when_paced() -> None:
+    hub, a, _, c = bus(paced=True)
+    for _ in range(10):
+        hub.transmit(a, Frame(0x100, bytes(8)), 0.0)
+    now = 0.0
+    hub.pump(now)
+    while (due := hub.next_due()) is not None:
+        now = due
+        hub.pump(now)
+    assert [round((after - before) * 1e6) for (_, before), (_, after) in pairwise(c.heard)] == [135] * 9
+    assert hub.statistics().bits == 1350
+    assert hub.statistics().frames == 10
+
+
+def test_an_answer_sent_while_a_frame_is_delivered_is_delivered_too() -> None:
+    hub, a, b, c = bus()
+
+    class Parrot(Listener):
+        def deliver(self, frame: Frame, now_s: float) -> None:
+            super().deliver(frame, now_s)
+            if frame.can_id == 1:
+                hub.transmit(self, Frame(2), now_s)
+
+    hub.join(Parrot())
+    hub.transmit(a, Frame(1), 0.0)
+    hub.pump(0.0)
+    assert (a.ids, b.ids, c.ids) == ([2], [1, 2], [1, 2])
+
+
+def test_faults_strike_the_frames_they_name() -> None:
+    hub, a, b, _ = bus()
+    hub.faults = [
+        Fault(FaultKind.DROP, 0x181, 0x7FF, skip=1),
+        Fault(FaultKind.DUPLICATE, 0x281, 0x7FF),
+        Fault(FaultKind.DELAY, 0x381, 0x7FF, delay_s=0.5),
+        Fault(FaultKind.CORRUPT, 0x481, 0x7FF),
+        Fault(FaultKind.ERROR, 0x701, 0x7FF),
+    ]
+    for can_id in (0x181, 0x181, 0x181, 0x281, 0x381, 0x481, 0x701):
+        hub.transmit(a, Frame(can_id, bytes(4)), 0.0)
+    hub.pump(0.0)
+    good = [f.can_id for f, _ in b.heard if not f.error]
+    assert good == [0x181, 0x181, 0x281, 0x281, 0x481]
+    assert sum(f.error for f, _ in b.heard) == 1
+    corrupted = next(f.data for f, _ in b.heard if f.can_id == 0x481)
+    assert sum(byte.bit_count() for byte in corrupted) == 1
+    assert hub.next_due() == 0.5
+    hub.pump(0.5)
+    assert b.ids[-1] == 0x381
+    assert hub.statistics().faults == 5
+
+
+def test_silence_and_bus_off() -> None:
+    hub, a, b, _ = bus()
+    hub.bus_off(1.0)
+    assert b.heard[0][0].error
+    assert b.heard[0][0].can_id == ERROR_BUS_OFF
+    hub.silent = True
+    hub.transmit(a, Frame(1), 2.0)
+    hub.pump(2.0)
+    assert len(b.heard) == 1
