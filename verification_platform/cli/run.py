@@ -29,7 +29,6 @@ from verification_platform.engine.run import Progress
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus, Verdict
 from verification_platform.records import RecordingError
-from verification_platform.ros import Graph
 
 from .errors import CommandError, ExitCode, exit_code
 from .parameters import parse_settings, protocol_parameters
@@ -137,6 +136,8 @@ def run_jobs(folders: Sequence[RunFolder], *, resume: bool = False) -> list[Done
                 folder, get(folder.protocol_id), on_progress=show, on_prompt=confirm
             ),
         )
+    from verification_platform.ros import Graph  # only a run through ROS needs it
+
     graph = Graph(first.path / BENCH_COPY, first.path / DUT_COPY, first.path / "graph", seed=first.seed)
     with contextlib.ExitStack() as stack:
         with console.status("starting the ROS graph …"):
