@@ -47,7 +47,7 @@ def open_recording(path: Path | str | Iterable[Path | str], *, check_seal: bool 
     builder = _Builder()
     for each in paths:
         for file in _files(each, check_seal):
-            builder.add(_scan(file, sealed=check_seal))
+            builder.take(_scan(file, sealed=check_seal))
     return builder.finish(", ".join(str(p) for p in paths))
 
 
@@ -61,9 +61,11 @@ def _files(path: Path, check_seal: bool) -> list[Path]:
                 f"{path}: holds no recording (no samples/*.mcap); give a run folder or MCAP files"
             )
         report = verify_seal(folder) if check_seal else SealReport(True)
+    elif not path.exists():
+        raise RecordingError(f"{path}: does not exist; give a run folder or MCAP files")
     else:
         folder, files = path.parent, [path]
-        if path.suffix != ".mcap" or not path.is_file():
+        if path.suffix != ".mcap":
             raise RecordingError(
                 f"{path}: is no MCAP file; give .mcap files, or `pilotbench import` it first"
             )
@@ -76,7 +78,7 @@ def _files(path: Path, check_seal: bool) -> list[Path]:
 
 def _scan(path: Path, *, sealed: bool) -> File:
     file = scan(path, check_crc=not sealed)
-    if file.problem and (file.finished or sealed or METADATA_NAME not in file.metadata):
+    if file.problem and (file.finished or sealed):
         raise RecordingError(f"{path}: damaged: {file.problem}; restore it from a copy")
     return file
 
@@ -247,8 +249,13 @@ class _Builder:
         self._remarks: list[str] = []
         self._restarts = self._repeated = 0
 
-    def add(self, file: File) -> None:
+    def take(self, file: File) -> None:
         """Take one segment file."""
+        if file.problem:
+            rest = "read up to the last complete chunk" if file.messages else "no sample was in it"
+            self._remarks.append(f"{file.path.name}: {file.problem}; {rest}")
+            if not file.messages and self._description is not None:
+                return
         if METADATA_NAME not in file.metadata:
             raise RecordingError(
                 f"{file.path}: carries no channel records; it was not written by this platform"
@@ -260,8 +267,6 @@ class _Builder:
         if place != self._place:
             self._current = {group: self._fresh(group) for group in description.groups}
             self._place = place
-        if file.problem:
-            self._remarks.append(f"{file.path.name}: {file.problem}; read up to the last complete chunk")
         for message in file.messages:
             payload = message.buffer[message.start : message.end]
             if message.topic == MARKS_TOPIC:

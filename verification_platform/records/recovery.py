@@ -46,7 +46,7 @@ def recover_recording(folder: Path) -> Recovered:
             segment = scan(path, check_crc=not known)
             found = segment.metadata.get(METADATA_NAME)
             if not known:
-                if found is None:
+                if found is None or (segment.problem and not segment.messages):
                     path.rename(path.with_suffix(".mcap.cut"))
                     remarks.append(f"{path.name}: {segment.problem}; no sample was in it")
                     continue

@@ -194,13 +194,18 @@ def verify_seal(folder: Path) -> SealReport:
     folder = samples_folder(folder)
     try:
         seal = _read(folder)
-        _same_files(folder, seal.entries)
+        sealed = {entry.file for entry in seal.entries}
+        present = {path.name for path in folder.glob("*.mcap")}
+        for name in sorted(sealed - present):
+            raise _BrokenError(name, "the segment is missing")
         for entry in seal.entries:
             _check_file(folder, entry, seal.entries)
         if not seal.closed:
             raise _BrokenError(
                 SEAL_FILE, "the recording was never closed (its writer was killed, or is still writing)"
             )
+        for name in sorted(present - sealed):
+            raise _BrokenError(name, "the segment is not part of the sealed recording")
     except FileNotFoundError as error:
         return SealReport(False, SEAL_FILE, f"{error.filename} does not exist: the recording is not sealed")
     except OSError as error:
@@ -220,15 +225,6 @@ def verify_file(path: Path, seal: Seal) -> SealReport:
                 return SealReport(False, broken.place, broken.what)
             return SealReport(True, digest=seal.digest)
     return SealReport(False, path.name, f"is not part of the recording that {SEAL_FILE} beside it seals")
-
-
-def _same_files(folder: Path, entries: Iterable[SealEntry]) -> None:
-    sealed = {entry.file for entry in entries}
-    present = {path.name for path in folder.glob("*.mcap")}
-    for name in sorted(sealed - present):
-        raise _BrokenError(name, "the segment is missing")
-    for name in sorted(present - sealed):
-        raise _BrokenError(name, "the segment is not part of the sealed recording")
 
 
 def _check_file(folder: Path, entry: SealEntry, entries: Iterable[SealEntry]) -> None:

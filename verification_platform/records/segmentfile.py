@@ -72,6 +72,7 @@ class SegmentWriter:
                 self._channels[topic] = self._writer.register_channel(
                     topic, MESSAGE_ENCODING, schemas[message.name], about
                 )
+            os.fsync(self._file.descriptor)  # the description is not covered by any chunk checksum
         except BaseException:
             self.abandon()
             raise
