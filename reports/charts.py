@@ -19,7 +19,7 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, MultipleLocator
 from numpy.typing import ArrayLike
 
 from verification_platform.bench.dut import Reducer
@@ -31,9 +31,11 @@ from . import formatting as fmt
 from .errors import MissingGlyphError
 from .model import Language, PlottedCurve
 from .texts import series_name
-from .typefaces import FAMILIES, font_files
+from .typefaces import FAMILIES, font_files, require_glyphs
 
-WIDTH_INCH = 172 / 25.4  # text width of the page
+WIDE_MM, HALF_MM = 172, 83  # text width of the page; half of it less the gutter
+_HEIGHT_MM = {"line": 62, "stem": 56, "loop": 92}
+_HALF_HEIGHT_MM = {"line": 48, "stem": 48, "loop": 62}
 INK, MUTED, HAIR, WASH = "#1b2430", "#5d6b7c", "#d5dce4", "#f4f7fa"
 #: Distinguishable in grey and by colour-blind readers; line style differs too.
 COLOURS = ("#0f4c81", "#c2571a", "#2f8f6b", "#7b4fa3", "#8a6d00", "#a11d1d", "#4b6a88", "#3d3d3d")
@@ -104,22 +106,37 @@ def say(text: Text, languages: Sequence[Language]) -> str:
     return " ".join(dict.fromkeys(getattr(text, language) for language in languages))
 
 
+def is_wide(curve: PlottedCurve, curves: Sequence[PlottedCurve]) -> bool:
+    """A few charts take the whole width; many stand in two columns."""
+    return len(curves) <= 3
+
+
 def chart(
-    curve: PlottedCurve, results: Sequence[Result], dut: Reducer, languages: Sequence[Language]
+    curve: PlottedCurve,
+    results: Sequence[Result],
+    dut: Reducer,
+    languages: Sequence[Language],
+    *,
+    wide: bool = True,
 ) -> bytes:
-    """One curve as SVG. Raises MissingGlyphError when a label cannot be drawn."""
+    """One curve as SVG, as wide as the text or as half of it. Raises MissingGlyphError for a label that cannot be drawn."""
     _register_fonts()
+    labels = [say(text, languages) for text in (curve.x_label, curve.y_label, *map(series_name, curve.ys))]
+    require_glyphs({f"curve {curve.name}": {"labels": labels}})
     with matplotlib.rc_context(_RC), warnings.catch_warnings():
         warnings.filterwarnings("error", message="Glyph .* missing")
-        height = {"line": 62, "stem": 56, "loop": 92}[curve.kind] / 25.4
-        figure = Figure(figsize=(WIDTH_INCH, height), layout="constrained")
+        height = _HEIGHT_MM[curve.kind] if wide else _HALF_HEIGHT_MM[curve.kind]
+        size = ((WIDE_MM if wide else HALF_MM) / 25.4, height / 25.4)
+        figure = Figure(figsize=size, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         x = _axis(curve.x_label, curve.x_display, curve.x_unit, languages)
         y = _axis(curve.y_label, curve.y_display, curve.y_unit, languages)
         axes.set_xlabel(x.label)
         axes.set_ylabel(y.label)
-        axes.yaxis.set_major_locator(MaxNLocator(6))
+        axes.yaxis.set_major_locator(MaxNLocator(6 if wide else 5))
+        if x.unit in ("°", "deg") and np.ptp(x(curve.x)) > 180:
+            axes.xaxis.set_major_locator(MultipleLocator(45 if wide else 90))
         draw = {"line": _lines, "stem": _stems, "loop": _loops}[curve.kind]
         draw(axes, curve, x, y, results, dut, languages)
         out = io.BytesIO()

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import typst
 
-from .charts import chart
+from .charts import chart, is_wide
 from .errors import MissingGlyphError, ReportError
 from .model import Language, ReportData, Software, Typesetting, results_json, to_json
 from .typefaces import FONT_FOLDER, fonts_digest, require_glyphs
@@ -27,7 +27,7 @@ from .view import view
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 #: Modules whose code decides about the bytes of the PDF.
-_LAYOUT_CODE = ("charts.py", "formatting.py", "model.py", "pdf.py", "texts.py", "view.py")
+_LAYOUT_CODE = ("charts.py", "formatting.py", "model.py", "pdf.py", "tables.py", "texts.py", "view.py")
 
 
 def typesetting(software: Software) -> Typesetting:
@@ -75,7 +75,9 @@ def _draw(data: ReportData, folder: Path) -> dict[tuple[str, str], str]:
     for run_index, run in enumerate(data.runs):
         for curve_index, curve in enumerate(run.curves):
             name = f"figure-{run_index}-{curve_index}.svg"
-            (folder / name).write_bytes(chart(curve, run.results, data.order.dut, data.languages))
+            (folder / name).write_bytes(
+                chart(curve, run.results, data.order.dut, data.languages, wide=is_wide(curve, run.curves))
+            )
             figures[run.id, curve.name] = name
     return figures
 
@@ -93,7 +95,7 @@ def _typeset(folder: Path, moment: dt.datetime) -> bytes:
         )
     except typst.TypstError as error:
         text = _first_line(error.message)
-        if "could not be displayed with any font" in error.message or "glyph" in error.message:
+        if "could not be displayed with" in error.message:
             raise MissingGlyphError(f"typesetting refused a character: {text}") from None
         hints = "; ".join(error.hints) or "none"
         raise ReportError(

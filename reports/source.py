@@ -7,6 +7,7 @@ written.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import hashlib
 import json
@@ -48,6 +49,10 @@ class LabFile:
 
 
 _LAB_FILE = TypeAdapter(LabFile)
+_LAB_TABLES = {
+    field.name: [inner.name for inner in dataclasses.fields(field.default)]  # type: ignore[arg-type]
+    for field in dataclasses.fields(LabFile)
+}
 
 
 def load_lab(path: Path | None) -> LabFile:
@@ -55,7 +60,12 @@ def load_lab(path: Path | None) -> LabFile:
     if path is None:
         return LabFile()
     try:
-        return _LAB_FILE.validate_python(tomllib.loads(path.read_text(encoding="utf-8")))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        for name, known in _LAB_TABLES.items():
+            for key in tables.get(name, {}):
+                if key not in known:
+                    raise ReportError(f"{path}: [{name}] has no {key!r}; known are {', '.join(known)}")
+        return _LAB_FILE.validate_python(tables)
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror}); give the path of a lab.toml") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -188,7 +198,9 @@ def _agrees(path: Path, recomputed: list[dict[str, Any]]) -> None:
         model.results_as_json(model.results_from_json(stored, str(path))), recomputed, "results"
     )
     if place:
-        raise ReportError(f"{path}: {place}; the file does not hold what the recording gives")
+        raise ReportError(
+            f"{path}: {place}; not what this version computes from the recording (altered, or evaluated by another version)"
+        )
 
 
 def _software(tables: Mapping[str, str]) -> model.Software:

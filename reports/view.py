@@ -7,17 +7,18 @@ words that every report carries; it does no arithmetic on results.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from verification_platform.engine.protocol import Text
-from verification_platform.metrology.decision import worst
 from verification_platform.metrology.records import ChannelRecord
-from verification_platform.metrology.result import Contribution, LimitType, Result, Verdict
+from verification_platform.metrology.result import LimitType, Verdict
 
 from . import formatting as fmt
 from . import texts
+from .charts import is_wide
 from .model import PlottedCurve, ReportData, Run
+from .tables import budget, budgeted, pair, results_view, summary, text, verdict
 from .typefaces import FAMILIES
 
 #: The PDF's attachments: name, relationship, MIME type, description.
@@ -35,8 +36,6 @@ ATTACHMENTS = (
         "description": "All data of this report",
     },
 )
-_ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
-_TIGHT = ("″", "′", "°")  # these stand close to their number
 
 
 def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
@@ -53,24 +52,24 @@ def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any
         "number": data.number,
         "draft": data.draft,
         "lab": {
-            "name": _text(data.lab.name),
-            "address": _text(data.lab.address),
+            "name": text(data.lab.name),
+            "address": text(data.lab.address),
             "contact": data.lab.contact,
-            "site": _text(data.lab.site) or _text(data.lab.address),
+            "site": text(data.lab.site) or text(data.lab.address),
         },
         "customer": {"name": data.customer.name, "contact": data.customer.contact},
         "item": _item(data),
         "performed": _period(data.runs),
         "issued": data.issued.isoformat() if data.issued else None,
         "methods": _method_names(data.runs),
-        "verdict": {**_verdict(data.verdict), "sentence": _text(texts.SENTENCES[data.verdict])},
-        "summary": [row for run in data.runs for row in _summary(run)],
+        "verdict": {**verdict(data.verdict), "sentence": text(texts.SENTENCES[data.verdict])},
+        "summary": [row for run in data.runs for row in summary(run)],
         "signatories": _signatories(data),
-        "statements": [_text(t) for t in (*draft_note, *texts.STATEMENTS)],
+        "statements": [text(t) for t in (*draft_note, *texts.STATEMENTS)],
         "bench": _bench(data.runs),
         "runs": [_run(run, figures) for run in data.runs],
         "deviations": [
-            {"protocol": run.protocol, "texts": [_text(d) for d in run.deviations]}
+            {"protocol": run.protocol, "texts": [text(d) for d in run.deviations]}
             for run in data.runs
             if run.deviations
         ],
@@ -98,16 +97,8 @@ def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any
     }
 
 
-def _text(text: Text | None) -> dict[str, str] | None:
-    return None if text is None else {"zh": text.zh, "en": text.en}
-
-
 def _words(text: Text) -> str:
     return text.zh if text.zh == text.en else f"{text.zh} {text.en}"
-
-
-def _pair(zh: str, en: str) -> dict[str, str]:
-    return {"zh": zh, "en": en}
 
 
 def _moment(moment: dt.datetime | None) -> str:
@@ -123,15 +114,6 @@ def _period(runs: Sequence[Run]) -> str:
     return days[0] if days[0] == days[-1] else f"{days[0]} – {days[-1]}"
 
 
-def _verdict(verdict: Verdict) -> dict[str, Any]:
-    return {"label": _text(texts.VERDICTS[verdict]), "tone": texts.TONES[verdict]}
-
-
-def _no_verdict() -> dict[str, Any]:
-    """A result with a limit in a run that is not VALID."""
-    return {"label": _text(texts.NO_VERDICT), "tone": "open"}
-
-
 def _item(data: ReportData) -> dict[str, Any]:
     dut, rated = data.order.dut, fmt.quantity
     kind = {
@@ -141,28 +123,28 @@ def _item(data: ReportData) -> dict[str, Any]:
         "planetary": ("行星减速器", "planetary reducer"),
     }[dut.type]
     rows = [
-        (_pair("名称", "Kind"), _pair(*kind)),
-        (_pair("制造商", "Manufacturer"), dut.manufacturer),
-        (_pair("型号", "Model"), dut.model),
-        (_pair("编号", "Serial number"), dut.serial),
-        (_pair("减速比 i", "Ratio i"), f"{dut.ratio:g}"),
-        (_pair("转向 s", "Rotation sense s"), fmt.typographic(f"{dut.sense:+d}")),
-        (_pair("额定转矩 T_N", "Rated torque T_N"), rated(dut.rated_torque, "N·m")),
-        (_pair("最大转矩", "Maximum torque"), rated(dut.max_torque, "N·m")),
-        (_pair("额定输入转速 n_N", "Rated input speed n_N"), rated(dut.rated_speed, "r/min")),
-        (_pair("最高输入转速", "Maximum input speed"), rated(dut.max_speed, "r/min")),
+        (pair("名称", "Kind"), pair(*kind)),
+        (pair("制造商", "Manufacturer"), dut.manufacturer),
+        (pair("型号", "Model"), dut.model),
+        (pair("编号", "Serial number"), dut.serial),
+        (pair("减速比 i", "Ratio i"), f"{dut.ratio:g}"),
+        (pair("转向 s", "Rotation sense s"), fmt.typographic(f"{dut.sense:+d}")),
+        (pair("额定转矩 T_N", "Rated torque T_N"), rated(dut.rated_torque, "N·m")),
+        (pair("最大转矩", "Maximum torque"), rated(dut.max_torque, "N·m")),
+        (pair("额定输入转速 n_N", "Rated input speed n_N"), rated(dut.rated_speed, "r/min")),
+        (pair("最高输入转速", "Maximum input speed"), rated(dut.max_speed, "r/min")),
         (
-            _pair("转矩分段 T_1 / T_2", "Torque breaks T_1 / T_2"),
+            pair("转矩分段 T_1 / T_2", "Torque breaks T_1 / T_2"),
             f"{rated(dut.torque_1, 'N·m')} / {rated(dut.torque_2, 'N·m')}",
         ),
-        (_pair("壳体温度上限", "Housing limit"), rated(dut.housing_limit, "°C")),
-        (_pair("润滑剂", "Lubricant"), dut.lubricant or None),
-        (_pair("收样状态", "Condition on receipt"), _text(data.item.condition)),
+        (pair("壳体温度上限", "Housing limit"), rated(dut.housing_limit, "°C")),
+        (pair("润滑剂", "Lubricant"), dut.lubricant or None),
+        (pair("收样状态", "Condition on receipt"), text(data.item.condition)),
         (
-            _pair("收样日期", "Date of receipt"),
+            pair("收样日期", "Date of receipt"),
             data.item.received.isoformat() if data.item.received else None,
         ),
-        (_pair("抽样", "Sampling"), _text(data.item.sampling)),
+        (pair("抽样", "Sampling"), text(data.item.sampling)),
     ]
     return {
         "headline": f"{dut.manufacturer} {dut.model}",
@@ -175,7 +157,7 @@ def _item(data: ReportData) -> dict[str, Any]:
 
 def _methods(run: Run) -> list[dict[str, str]]:
     zh, en = ("参照", "based on") if run.modified else ("依据", "according to")
-    return [_pair(f"{zh} {s.name} 第 {s.clause} 条", f"{en} {s.name} cl. {s.clause}") for s in run.standards]
+    return [pair(f"{zh} {s.name} 第 {s.clause} 条", f"{en} {s.name} cl. {s.clause}") for s in run.standards]
 
 
 def _method_names(runs: Sequence[Run]) -> list[str]:
@@ -190,74 +172,11 @@ def _signatories(data: ReportData) -> list[dict[str, Any]]:
         person = signed.get(role)  # type: ignore[call-overload]
         rows.append(
             {
-                "role": _text(label),
+                "role": text(label),
                 "name": person.name if person else None,
                 "date": person.signed.isoformat() if person else "",
             }
         )
-    return rows
-
-
-def _row(result: Result) -> dict[str, Any]:
-    shown = fmt.show(result)
-    sign = texts.symbol(result.quantity)
-    judged = result.verdict is not Verdict.NONE and result.limit_type is not LimitType.REPORT_ONLY
-    p = result.p_conform
-    risk = ""
-    if judged and p is not None:
-        accepted = result.verdict in _ACCEPTED
-        risk = f"{'PFA' if accepted else 'PFR'} {fmt.probability(1 - p if accepted else p)}"
-    return {
-        "symbol": {"base": sign.base, "sub": sign.sub},
-        "name": _text(texts.quantity_name(result.quantity)),
-        "conditions": _join(result),
-        "value": shown.value,
-        "U": shown.U,
-        "unit": shown.unit,
-        "gap": "" if shown.unit in _TIGHT else " ",
-        "k": f"{result.k:.2f}",
-        "limit": fmt.limit(result),
-        "rule": result.rule,
-        "judged": judged,
-        "verdict": _verdict(result.verdict)
-        if judged or result.limit_type is LimitType.REPORT_ONLY
-        else _no_verdict(),
-        "p": fmt.probability(p),
-        "risk": risk,
-    }
-
-
-def _rows(results: Sequence[Result]) -> list[dict[str, Any]]:
-    """One row a result; of consecutive rows of the same quantity only the first names it."""
-    rows, named = [], ""
-    for result in results:
-        row = _row(result)
-        name = _name_key(result)
-        rows.append({**row, "name": None} if name == named else row)
-        named = name
-    return rows
-
-
-def _name_key(result: Result) -> str:
-    """Results with the same name belong together: amplitudes of all orders are one kind of quantity."""
-    name = texts.quantity_name(result.quantity)
-    return name.en if name else result.quantity
-
-
-def _summary(run: Run) -> list[dict[str, Any]]:
-    """Of each judged quantity the worst result: worst verdict, then least probability of conformity."""
-    judged: dict[str, list[Result]] = {}
-    for result in run.results:
-        if result.verdict is not Verdict.NONE:
-            judged.setdefault(result.quantity, []).append(result)
-    rows = []
-    for group in judged.values():
-        verdict = worst(r.verdict for r in group)
-        shown = min(
-            (r for r in group if r.verdict is verdict),
-            key=lambda r: 1.0 if r.p_conform is None else r.p_conform,
-        )
-        rows.append({"protocol": run.protocol, "count": len(group), **_row(shown)})
     return rows
 
 
@@ -268,11 +187,11 @@ def _bench(runs: Sequence[Run]) -> dict[str, Any]:
         texts.BENCH_KINDS.get(run.bench_kind, Text(run.bench_kind, run.bench_kind)) for run in runs
     )
     return {
-        "name": _pair(
+        "name": pair(
             "；".join(f"{bench} {title.zh if title else ''}".strip() for bench, title in names),
             "; ".join(f"{bench} {title.en if title else ''}".strip() for bench, title in names),
         ),
-        "kind": _pair("；".join(k.zh for k in kinds), "; ".join(k.en for k in kinds)),
+        "kind": pair("；".join(k.zh for k in kinds), "; ".join(k.en for k in kinds)),
     }
 
 
@@ -280,25 +199,26 @@ def _run(run: Run, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
     status, tone = texts.STATUSES[run.status]
     return {
         "protocol": run.protocol,
-        "title": _text(run.title),
-        "purpose": _text(run.purpose),
+        "title": text(run.title),
+        "purpose": text(run.purpose),
         "methods": _methods(run),
-        "status": {"label": _text(status), "tone": tone},
+        "status": {"label": text(status), "tone": tone},
         "started": _moment(run.started),
         "ended": _moment(run.ended),
         "environment": _environment(run),
-        "findings": [_text(f) for f in run.findings],
-        "rows": _rows(run.results),
+        "findings": [text(f) for f in run.findings],
+        **results_view(run.results),
         "figures": [
             {
                 "file": figures[run.id, curve.name],
-                "caption": _text(curve.title),
+                "wide": is_wide(curve, run.curves),
+                "caption": text(curve.title),
                 "alt": _alternative(curve),
             }
             for curve in run.curves
             if (run.id, curve.name) in figures
         ],
-        "budgets": [_budget(r) for r in budgeted(run.results)],
+        "budgets": [budget(r) for r in budgeted(run.results)],
     }
 
 
@@ -314,68 +234,8 @@ def _environment(run: Run) -> list[dict[str, Any]]:
         shown = "°C" if e.unit == "K" else e.unit
         label = texts.CHANNELS.get(e.channel, Text(e.channel, e.channel))
         span = f"{fmt.plain(e.minimum, shown, 4)} … {fmt.plain(e.maximum, shown, 4)}"
-        rows.append({"label": _text(label), "value": f"{span} {fmt.unit_symbol(shown)}"})
+        rows.append({"label": text(label), "value": f"{span} {fmt.unit_symbol(shown)}"})
     return rows
-
-
-def budgeted(results: Iterable[Result]) -> list[Result]:
-    """Results whose budget is printed: of each kind of quantity the judged one with the largest U; all are
-    attached."""
-    chosen: dict[str, Result] = {}
-    for result in results:
-        if not result.budget:
-            continue
-        key = _name_key(result)
-        best = chosen.get(key)
-        rank = (result.verdict is not Verdict.NONE, result.U)
-        if best is None or rank > (best.verdict is not Verdict.NONE, best.U):
-            chosen[key] = result
-    return list(chosen.values())
-
-
-_KINDS = {
-    "normal": ("正态", "normal"),
-    "rectangular": ("矩形", "rectangular"),
-    "triangular": ("三角", "triangular"),
-    "u-shaped": ("反正弦", "U-shaped"),
-    "t": ("t", "t"),
-}
-
-
-def _budget(result: Result) -> dict[str, Any]:
-    symbol = result.display_unit or result.unit
-    total = sum(line.share**2 for line in result.budget)
-    largest = max((line.share**2 for line in result.budget), default=0.0)
-    sign = texts.symbol(result.quantity)
-    return {
-        "symbol": {"base": sign.base, "sub": sign.sub},
-        "conditions": _join(result),
-        "unit": fmt.unit_symbol(symbol) or "1",
-        "u": fmt.difference(result.u, symbol),
-        "U": fmt.show(result).U,
-        "k": f"{result.k:.2f}",
-        "nu": "∞" if result.nu_eff > 1e6 else f"{result.nu_eff:.0f}",
-        "lines": [_budget_line(line, symbol, total, largest) for line in result.budget],
-    }
-
-
-def _join(result: Result) -> dict[str, str]:
-    words = [texts.condition(k, v) for k, v in result.conditions.items()]
-    return _pair("，".join(t.zh for t in words), ", ".join(t.en for t in words))
-
-
-def _budget_line(line: Contribution, symbol: str, total: float, largest: float) -> dict[str, Any]:
-    share = line.share**2 / total if total > 0 else 0.0
-    return {
-        "source": line.source,
-        "kind": line.kind,
-        "distribution": _pair(*_KINDS.get(line.distribution, (line.distribution, line.distribution))),
-        "u": fmt.significant(line.u, 3),
-        "c": fmt.significant(line.c, 3) if line.c != 1 else "1",
-        "cu": fmt.difference(line.share, symbol),
-        "share": f"{100 * share:.1f} %",
-        "share_width": round(100 * line.share**2 / largest, 2) if largest > 0 else 0,
-    }
 
 
 _RULES = {
@@ -408,7 +268,7 @@ def _rules(runs: Sequence[Run]) -> list[dict[str, Any]]:
     rows = []
     for rule in used or {"GUARD_U": None}:
         w, risk = _RULES.get(rule, ("–", Text(rule, rule)))
-        rows.append({"id": rule, "w": w, "risk": _text(risk)})
+        rows.append({"id": rule, "w": w, "risk": text(risk)})
     return rows
 
 
@@ -419,7 +279,7 @@ def _zones() -> list[dict[str, Any]]:
         (Verdict.CONDITIONAL_FAIL, "TL < y ≤ TL + w", "TL − w ≤ y < TL"),
         (Verdict.FAIL, "y > TL + w", "y < TL − w"),
     )
-    return [{"verdict": _verdict(v), "upper": upper, "lower": lower} for v, upper, lower in zones]
+    return [{"verdict": verdict(v), "upper": upper, "lower": lower} for v, upper, lower in zones]
 
 
 def _equipment(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -456,14 +316,14 @@ def _fixture(runs: Sequence[Run]) -> list[dict[str, Any]]:
     f = runs[0].fixture
     rows = (
         (
-            _pair("夹具与联轴器柔度", "Compliance of fixture and couplings"),
+            pair("夹具与联轴器柔度", "Compliance of fixture and couplings"),
             f.compliance,
             f.compliance_U,
             "rad/(N·m)",
         ),
-        (_pair("台架阻力矩", "Drag torque of the bench"), f.drag_coulomb, f.drag_U, "mN·m"),
-        (_pair("角度通道同步偏差", "Sync skew of angle channels"), 0.0, f.sync_skew_U, "µs"),
-        (_pair("安装偏心", "Mounting eccentricity"), 0.0, f.mounting_U, "arcsec"),
+        (pair("台架阻力矩", "Drag torque of the bench"), f.drag_coulomb, f.drag_U, "mN·m"),
+        (pair("角度通道同步偏差", "Sync skew of angle channels"), 0.0, f.sync_skew_U, "µs"),
+        (pair("安装偏心", "Mounting eccentricity"), 0.0, f.mounting_U, "arcsec"),
     )
     return [
         {
@@ -479,15 +339,13 @@ def _fixture(runs: Sequence[Run]) -> list[dict[str, Any]]:
 def _seal(run: Run) -> dict[str, Any]:
     lines = []
     if run.continuity is None:
-        lines.append(_pair("未填写", "not stated"))
+        lines.append(pair("未填写", "not stated"))
     else:
         c = run.continuity
-        lines.append(_pair(f"{c.rows} 行", f"{c.rows} rows"))
-        lines.append(_pair(f"丢失 {c.lost_rows}，间断 {c.gaps}", f"lost {c.lost_rows}, gaps {c.gaps}"))
+        lines.append(pair(f"{c.rows} 行", f"{c.rows} rows"))
+        lines.append(pair(f"丢失 {c.lost_rows}，间断 {c.gaps}", f"lost {c.lost_rows}, gaps {c.gaps}"))
         bad = {name: n for name, n in c.not_good.items() if n}
-        lines += [
-            _pair(f"{name}：{n} 个无效样本", f"{name}: {n} samples not good") for name, n in bad.items()
-        ]
+        lines += [pair(f"{name}：{n} 个无效样本", f"{name}: {n} samples not good") for name, n in bad.items()]
     files = [
         {"name": f.name, "bytes": f"{f.bytes:,} B".replace(",", " "), "sha256": f.sha256}
         for f in (run.seal.files if run.seal else ())
@@ -505,14 +363,14 @@ def _software(data: ReportData) -> list[dict[str, Any]]:
     ran = dict.fromkeys(_software_name(run.software) for run in data.runs)
     setting = data.typesetting
     return [
-        {"label": _pair("测量与评定软件", "Measured with"), "value": "; ".join(ran)},
-        {"label": _pair("报告软件", "Report by"), "value": _software_name(setting.pilotbench)},
+        {"label": pair("测量与评定软件", "Measured with"), "value": "; ".join(ran)},
+        {"label": pair("报告软件", "Report by"), "value": _software_name(setting.pilotbench)},
         {
-            "label": _pair("排版", "Typesetting"),
+            "label": pair("排版", "Typesetting"),
             "value": f"typst {setting.typst}, matplotlib {setting.matplotlib}",
         },
         {
-            "label": _pair("字体与模板", "Fonts, template"),
+            "label": pair("字体与模板", "Fonts, template"),
             "value": f"{setting.fonts_sha256[:12]}, {setting.layout_sha256[:12]}",
         },
     ]

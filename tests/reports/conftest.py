@@ -12,15 +12,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from reports import model, pdf
+from drivers.device import Block
+from reports import ReportFiles, build_report, model, pdf, source, verify
 from reports.thinning import thin
 from verification_platform.bench.description import load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.dut import Order, Reducer, load_dut
+from verification_platform.engine.evaluation import evaluate_run
+from verification_platform.engine.journal import Journal
 from verification_platform.engine.parameters import ParameterUse
-from verification_platform.engine.protocol import Curve, Standard, Text
+from verification_platform.engine.protocol import (
+    Curve,
+    Evaluation,
+    Procedure,
+    Protocol,
+    ProtocolParameters,
+    Requires,
+    Standard,
+    Text,
+    parameter,
+)
+from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result, RunStatus, Verdict
 from verification_platform.metrology.units import ARCMIN, ARCSEC, RPM
+from verification_platform.records import Recording, RecordingWriter, SegmentMark
 
 ROOT = Path(__file__).resolve().parents[2]
 START = dt.datetime(2026, 10, 12, 8, 30, tzinfo=dt.UTC)
@@ -350,3 +365,116 @@ def report_pdf(report: model.ReportData) -> bytes:
 def changed(report: model.ReportData) -> Callable[..., model.ReportData]:
     """The example with some fields replaced."""
     return lambda **fields: dataclasses.replace(report, **fields)
+
+
+# ---------------------------------------------------------------------- a run folder with a real recording
+
+
+class Parameters(ProtocolParameters):
+    turns: int = parameter(2, mark="P", why="enough for a mean")
+
+
+class Swing(Protocol):
+    """A protocol small enough for tests: peak to peak of the output angle."""
+
+    id = "TST-SWING"
+    title = Text("摆动", "Swing")
+    purpose = Text("试验用规程。", "A protocol for tests.")
+    standards = (Standard("GB/T 35089-2018", "8", "C"),)
+    dut_kinds = ("reducer",)
+    requires = Requires()
+    Parameters = Parameters
+
+    def procedure(self, p: Parameters, dut: Reducer) -> Procedure:
+        yield from ()
+
+    def evaluate(self, recording: Recording, p: Parameters, order: Order) -> Evaluation:
+        samples = [segment.read("output_angle").values[:, 0] for segment in recording.segments()]
+        spans = [float(np.ptp(values)) for values in samples]
+        budget = (
+            Contribution("编码器 encoder", "B", 0.75e-6 * 4.848),
+            Contribution("重复性 repeatability", "A", 1e-6),
+        )
+        value = result("TE_pp", float(np.mean(spans)), 3.7e-6, "rad", "arcsec", {"load": 0.0}, high=1.0)
+        curve = Curve(
+            "swing", Text("摆动曲线", "Swing over time"), Text("序号", "sample"), Text("输出角", "output angle"),
+            np.arange(len(samples[0]), dtype=np.float64), {"forward": samples[0]}, "1", "rad", "", "arcsec",
+        )  # fmt: skip
+        return Evaluation((dataclasses.replace(value, budget=budget),), (curve,))
+
+
+def make_run(folder: Path, seed: int = 5) -> Path:
+    """A run folder as the engine leaves it: frozen run, journal, sealed recording in two segments, results."""
+    bench, order = (
+        load_bench(ROOT / "benches" / "emulated.toml"),
+        load_dut(ROOT / "duts" / "harmonic-25-100.toml"),
+    )
+    protocol = Swing()
+    run = RunFolder.create(folder, protocol, Parameters(), order, bench, clock="virtual", transport="local")
+    records = {name: run.channels[name] for name in ("output_angle", "ambient_temperature")}
+    groups = {"can0": ("output_angle",), "rs485": ("ambient_temperature",)}
+    rng = np.random.default_rng(seed)
+    with RecordingWriter(run.samples, records, run.fixture, {}, groups) as writer:
+        for part in range(2):
+            n = 500
+            stamps = 10.0 + (np.arange(n) + part * n) * 0.002
+            angle = 100e-6 * np.sin(2 * np.pi * stamps) + rng.normal(0, 1e-6, n)
+            writer.write(
+                Block(
+                    "can0",
+                    part,
+                    part * n,
+                    ("output_angle",),
+                    stamps,
+                    angle[:, None],
+                    np.zeros((n, 1), np.uint8),
+                )
+            )
+            warm = np.full((100, 1), 296.15 + 0.1 * part)
+            writer.write(
+                Block(
+                    "rs485",
+                    part,
+                    part * 100,
+                    ("ambient_temperature",),
+                    stamps[::5],
+                    warm,
+                    np.zeros((100, 1), np.uint8),
+                )
+            )
+            writer.mark(
+                SegmentMark(
+                    part,
+                    {"part": part},
+                    {"can0": (part * n, part * n + n), "rs485": (part * 100, part * 100 + 100)},
+                )
+            )
+    with Journal(run.journal, sync=False) as journal:
+        journal.append("run_begin")
+        journal.append("run_end", finished=True, status="VALID", reason="")
+    evaluate_run(folder, lambda _: protocol)
+    return folder
+
+
+@pytest.fixture
+def knows_swing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The catalogue of protocols has one more."""
+    for module in (source, verify):
+        monkeypatch.setattr(module, "get", lambda _: Swing())
+
+
+@pytest.fixture
+def run_folder(tmp_path: Path, knows_swing: None) -> Path:
+    return make_run(tmp_path / "order" / "TST-SWING")
+
+
+@pytest.fixture
+def other_run(tmp_path: Path, knows_swing: None) -> Path:
+    """The same run measured again."""
+    return make_run(tmp_path / "elsewhere" / "TST-SWING", seed=6)
+
+
+@pytest.fixture
+def files(run_folder: Path) -> ReportFiles:
+    """A finished report beside its run."""
+    return build_report([run_folder], run_folder.parent / "report")
