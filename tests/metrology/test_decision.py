@@ -67,9 +67,10 @@ def test_specific_risk_at_the_acceptance_limit(rule: Rule, at_limit: float, risk
 
 def test_two_sided_is_the_worse_of_both() -> None:
     limits = Limits(0.0, 10.0)
-    expected = {-2: V.FAIL, -0.5: V.CONDITIONAL_FAIL, 0.5: V.CONDITIONAL_PASS, 5: V.PASS,
-                9.5: V.CONDITIONAL_PASS,
-                10.5: V.CONDITIONAL_FAIL, 12: V.FAIL}  # fmt: skip
+    expected = {
+        -2: V.FAIL, -0.5: V.CONDITIONAL_FAIL, 0.5: V.CONDITIONAL_PASS, 5: V.PASS,
+        9.5: V.CONDITIONAL_PASS, 10.5: V.CONDITIONAL_FAIL, 12: V.FAIL,
+    }  # fmt: skip
     assert {y: judge_value(y, 1.0, limits, Rule()) for y in expected} == expected
 
 

@@ -25,19 +25,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
-from .blocks import CHUNK, refuse_not_finite
 from .errors import AnalysisError, NotMergeableError
-from .fold import (
-    Complexes,
-    Floats,
-    Fold,
-    Harmonics,
-    fold_harmonics,
-    fold_periods,
-    peak_to_peak,
-    quick_harmonics,
-    synthesise,
-)
+from .fold import Complexes, Floats, Fold, Harmonics, fold_harmonics, peak_to_peak, synthesise
+from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
 
 _TURN = 2 * math.pi
@@ -95,29 +85,6 @@ class TransmissionErrorResult:
         raise KeyError(q)
 
 
-@dataclass(slots=True)
-class _Revolution:
-    """An output revolution that is not complete yet, with the angle its pieces cover."""
-
-    fold: Fold
-    covered: float = 0.0
-    pieces: int = 0
-
-    def add(self, other: _Revolution) -> None:
-        self.fold.add(other.fold)
-        self.covered += other.covered
-        self.pieces += other.pieces
-
-
-@dataclass(frozen=True, slots=True)
-class _Booked:
-    """A complete revolution: mean of e, peak-to-peak with its noise, samples."""
-
-    mean: float
-    peak_to_peak: float
-    samples: int
-
-
 class TransmissionError:
     """Transmission error of one run in one direction, in a single pass.
 
@@ -143,37 +110,23 @@ class TransmissionError:
             raise AnalysisError(
                 f"the ratio i must be positive, got {ratio}; the sense of rotation goes into s"
             )
-        if sense not in (-1, 1) or direction not in (None, -1, 1):
-            raise AnalysisError(f"sense and direction are +1 or -1, got {sense} and {direction}")
+        if sense not in (-1, 1):
+            raise AnalysisError(f"the sense of rotation s is +1 or -1, got {sense}")
         if not orders or any(q < 1 or q != round(q) for q in orders):
-            raise AnalysisError(
-                f"orders are whole numbers per output revolution, at least one, got {tuple(orders)}"
-            )
-        self.ratio, self.sense, self.direction = float(ratio), sense, direction
+            raise AnalysisError(f"orders are whole numbers per output revolution, got {tuple(orders)}")
+        self.ratio, self.sense = float(ratio), sense
         self.orders = tuple(sorted({round(q) for q in orders}))
         self.samples_per_cycle = samples_per_cycle
         self.max_order = max(math.ceil(1.25 * self.orders[-1]), 16) if max_order is None else max_order
         if self.max_order < self.orders[-1]:
             raise AnalysisError(f"max_order {self.max_order} lies below the highest order {self.orders[-1]}")
-        self.bins = 1 << math.ceil(math.log2(8 * self.max_order))
-        self._origin: tuple[float, float] | None = None
-        self._group = 0  # samples summed before they are folded; 0 until the pitch is known
-        self._clear(0)
-
-    def _clear(self, first_index: int) -> None:
-        self._total = Fold.empty(self.bins)
-        self._open: dict[int, _Revolution] = {}
-        self._closed: dict[int, _Booked] = {}
-        self._loose: dict[
-            int, list[tuple[int, Floats, Floats]]
-        ] = {}  # incomplete groups: samples as they came
-        self._waiting: list[tuple[Floats, Floats]] = []
-        self._index = first_index
-        self._place: float | None = None  # of the last sample folded, in revolutions
-        self._next = first_index
-        self._pieces = 0
-        self._travel = self._widest = 0.0
-        self.samples = 0
+        self._revolutions = Revolutions(
+            self.max_order,
+            scale=-sense / ratio,
+            slope=1.0,
+            direction=direction,
+            names=("output angle", "input angle"),
+        )
 
     def fork(self, first_index: int) -> TransmissionError:
         """An empty accumulator for the samples from `first_index` of the same run, to be merged into this
@@ -181,12 +134,8 @@ class TransmissionError:
 
         Raises CoverageError before this one has seen enough to know origin and direction.
         """
-        if not self._group:
-            raise CoverageError(
-                "origin and direction are not known yet: give the first block to this accumulator"
-            )
         twin = copy.copy(self)
-        twin._clear(first_index)
+        twin._revolutions = self._revolutions.fork(first_index)
         return twin
 
     def update(self, input_angle: ArrayLike, output_angle: ArrayLike) -> None:
@@ -195,206 +144,58 @@ class TransmissionError:
         Raises NotFiniteError for NaN, SampleError for unequal lengths.
         """
         theta1, theta2 = as_blocks(input_angle, output_angle)
-        if theta2.size == 0:
-            return
-        for start in range(0, theta2.size, CHUNK):
-            if self._group:
-                self._fold(theta1[start:], theta2[start:])
-                return
-            self._waiting.append((theta1[start : start + CHUNK].copy(), theta2[start : start + CHUNK].copy()))
-            if self._settle():
-                waiting, self._waiting = self._waiting, []
-                for a, b in waiting:
-                    self._fold(a, b)
-
-    def _fold(self, theta1: Floats, theta2: Floats) -> None:
-        """Fold whole groups, hold back the samples of those that are not complete."""
-        first = 0
-        odd = -self._index % self._group
-        if odd:
-            first = min(odd, theta2.size)
-            self._keep(self._index, theta1[:first], theta2[:first])
-        whole = first + (theta2.size - first) // self._group * self._group
-        for start in range(first, whole, CHUNK):
-            stop = min(start + CHUNK, whole)
-            self._add(theta1[start:stop], theta2[start:stop], self._group, self._index + start)
-        if whole < theta2.size:
-            self._keep(self._index + whole, theta1[whole:], theta2[whole:])
-        self._index += theta2.size
-
-    def _settle(self) -> bool:
-        """Origin, direction and grouping from the first samples, once they span an angle bin."""
-        theta2 = np.concatenate([b for _, b in self._waiting])
-        theta1 = np.concatenate([a for a, _ in self._waiting])
-        refuse_not_finite(theta1, 0, "input angle")
-        refuse_not_finite(theta2, 0, "output angle")
-        travel = float(theta2[-1] - theta2[0])
-        width = _TURN / self.bins
-        if abs(travel) < 16 * width:
-            if theta2.size > 2_000_000:
-                raise CoverageError("the output hardly turned in 2e6 samples: no transmission error")
-            return False
-        self._origin = (float(theta1[0]), float(theta2[0]))
-        if self.direction is None:
-            self.direction = 1 if travel > 0 else -1
-        # a group of samples as wide as a bin loses nothing: its spread enters the second moments
-        per_bin = (theta2.size - 1) * width / abs(travel)
-        self._group = 1 << min(max(math.floor(math.log2(max(per_bin, 1.0))), 0), 10)
-        return True
-
-    def _keep(self, index: int, theta1: Floats, theta2: Floats) -> None:
-        """Hold back samples of a group that is not complete, and fold it once it is."""
-        number = index // self._group
-        held = self._loose.setdefault(number, [])
-        held.append((index, theta1.copy(), theta2.copy()))
-        if sum(b.size for _, _, b in held) == self._group:
-            del self._loose[number]
-            held.sort(key=lambda part: part[0])
-            whole1, whole2 = (np.concatenate([part[k] for part in held]) for k in (1, 2))
-            self._add(whole1, whole2, self._group, number * self._group)
-
-    def _add(self, theta1: Floats, theta2: Floats, group: int, index: int) -> None:
-        assert self._origin is not None
-        assert self.direction is not None
-        origin1, origin2 = self._origin
-        ends = (theta2[[0, -1]] - origin2) * (self.direction / _TURN)
-        spread = None
-        if group > 1:
-            ones = np.ones(group)
-            a, b = theta1.reshape(-1, group) @ ones, theta2.reshape(-1, group) @ ones
-            spread = theta2[group - 1 :: group] - theta2[::group]
-            spread *= spread
-            spread *= (group + 1) / (12 * (group - 1)) / _TURN**2
-        else:
-            a, b = theta1.copy(), theta2.copy()
-        b -= group * origin2
-        a -= group * origin1
-        a *= -self.sense / self.ratio
-        a += b
-        if not math.isfinite(float(np.add.reduce(a))):
-            refuse_not_finite(theta1, index, "input angle")
-            refuse_not_finite(theta2, index, "output angle")
-        b *= self.direction / (_TURN * group)
-        if b.size > 1:
-            self._widest = max(self._widest, float(np.max(b[1:] - b[:-1])))
-        follows = self._place is not None and self._next == index
-        begin = self._place if follows and self._place is not None else float(ends[0])
-        end = float(ends[1])
-        for k, fold in fold_periods(b, a, spread, group, self.bins).items():
-            covered = max(min(end, k + 1.0) - max(begin, k), 0.0)
-            new = not follows and math.floor(begin) == k
-            self._join(k, _Revolution(fold, covered, int(new)))
-        self._pieces += not follows
-        self._travel += end - begin
-        self._place, self._next = end, index + theta2.size
-        self.samples += theta2.size
-        self._close(end - 0.125)
-
-    def _join(self, k: int, piece: _Revolution) -> None:
-        if k not in self._open:
-            self._open[k] = _Revolution(Fold.empty(self.bins))
-        self._open[k].add(piece)
-
-    @property
-    def _pitch(self) -> float:
-        """Mean step from sample to sample, in revolutions."""
-        return abs(self._travel) / max(self.samples - self._pieces, 1)
-
-    def _close(self, until: float) -> None:
-        """Book complete revolutions that end before `until`, in order."""
-        for k in sorted(self._open):
-            revolution = self._open[k]
-            # the gap from piece to piece is one pitch, and so is the one behind the last sample
-            slack = (revolution.pieces + 1.25) * self._pitch
-            if k + 1 > until or k < 0 or revolution.covered < 1.0 - slack:
-                continue
-            fold = revolution.fold
-            mean, width = self._single(fold)
-            # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
-            fold.total -= mean * fold.count
-            self._closed[k] = _Booked(mean, width, fold.samples)
-            self._total.add(fold)
-            del self._open[k]
-
-    def _single(self, fold: Fold) -> tuple[float, float]:
-        """Mean over the angle and peak-to-peak of one revolution within the band, noise included."""
-        if np.all(fold.count):
-            coefficients = quick_harmonics(fold, self.max_order)
-        elif fold.samples > 4 * self.max_order:
-            coefficients = fold_harmonics(fold, self.max_order, 1e-8).coefficients
-        else:
-            return float(fold.total.sum() / fold.count.sum()), math.nan
-        low, high = peak_to_peak(synthesise(coefficients, self.bins))
-        return float(coefficients[0].real), high - low
+        self._revolutions.update(theta2, theta1)
 
     def merge(self, other: TransmissionError) -> None:
         """Add what a fork saw of the same run. Raises NotMergeableError for other settings or another
-        origin.
-        """
-        if other.samples == 0 and not other._waiting and not other._loose:
-            return
-        same = ("ratio", "sense", "direction", "_origin", "_group", "orders", "max_order")
-        differing = [name.strip("_") for name in same if getattr(self, name) != getattr(other, name)]
-        if differing or not self._group:
-            raise NotMergeableError(
-                f"transmission errors of different {', '.join(differing) or 'runs'} do not merge; use fork()"
-            )
-        self._total.add(other._total)
-        self._closed.update(other._closed)
-        for k, revolution in other._open.items():
-            self._join(k, revolution)
-        self._travel += other._travel
-        self._pieces += other._pieces
-        self._widest = max(self._widest, other._widest)
-        self.samples += other.samples
-        self._place = None
-        for held in other._loose.values():
-            for index, theta1, theta2 in held:
-                self._keep(index, theta1, theta2)
-        self._index = max(self._index, other._index)
-        self._close(math.inf)
+        origin."""
+        if self.orders != other.orders:
+            raise NotMergeableError("transmission errors of different orders do not merge")
+        self._revolutions.merge(other._revolutions)
 
     def result(self) -> TransmissionErrorResult:
         """Evaluate whole revolutions, or the range travelled when it is less than one.
 
         Raises UndersampledError ("undersampled for order q"), CoverageError when the output hardly turned.
         """
-        if not self._group:
-            raise CoverageError("no transmission error: the output did not turn")
-        whole = self._flushed()
-        if whole._travel <= 0:
-            raise CoverageError("no transmission error: the output did not turn steadily in one direction")
-        whole._check_sampling()
-        return whole._full() if whole._closed else whole._limited()
+        return _Evaluation(self, self._revolutions.flushed()).result()
 
-    def _flushed(self) -> TransmissionError:
-        """A copy in which the samples of incomplete groups are folded one by one."""
-        whole = copy.deepcopy(self)
-        for held in whole._loose.values():
-            for index, theta1, theta2 in sorted(held, key=lambda part: part[0]):
-                whole._add(theta1, theta2, 1, index)
-        whole._loose = {}
-        whole._close(math.inf)
-        return whole
+
+class _Evaluation:
+    """The transmission error of one set of revolutions."""
+
+    def __init__(self, settings: TransmissionError, revolutions: Revolutions) -> None:
+        assert revolutions.origin is not None
+        assert revolutions.direction is not None
+        self.orders, self.max_order = settings.orders, settings.max_order
+        self.samples_per_cycle = settings.samples_per_cycle
+        self.data, self.bins = revolutions, revolutions.bins
+        self.direction = revolutions.direction
+        self.start = revolutions.origin[0]
+        self.offset = self.start - settings.sense * revolutions.origin[1] / settings.ratio
+
+    def result(self) -> TransmissionErrorResult:
+        self._check_sampling()
+        return self._full() if self.data.booked else self._limited()
 
     def _check_sampling(self) -> None:
         q = self.orders[-1]
         need = self.samples_per_cycle * q
         # a revolution of exactly `need` samples may lose one to rounding at its seam
-        found = min([1 / self._pitch, *(booked.samples + 1 for booked in self._closed.values())])
+        found = min([1 / self.data.pitch, *(booked.samples + 1 for booked in self.data.booked.values())])
         if found < need:
             raise UndersampledError(
                 f"undersampled for order {q}: {found:.0f} samples per output revolution,"
                 f" at least {need:.0f} needed; sample faster or turn slower"
             )
-        if self._widest - self._group * self._pitch > 0.5 / q:
+        if self.data.widest - self.data.group * self.data.pitch > 0.5 / q:
             raise CoverageError(
-                f"a hole of {360 * self._widest:.3g}° in the output angle, more than half a cycle of order"
-                f" {q}: samples are missing, repeat the measurement"
+                f"a hole of {360 * self.data.widest:.3g}° in the output angle, more than half a cycle of"
+                f" order {q}: samples are missing, repeat the measurement"
             )
 
     def _full(self) -> TransmissionErrorResult:
-        fold = self._total
+        fold = self.data.total
         model = fold_harmonics(fold, self.max_order)
         closure, closure_noise = self._closure(fold, model)
         # a small step at the seam costs the band-limited curve nothing; a doubtful ramp would
@@ -403,17 +204,17 @@ class TransmissionError:
             place = (np.arange(self.bins) + 0.5 + fold.first / np.maximum(fold.count, 1)) / self.bins
             flat = Fold(fold.count, fold.total - ramp * place * fold.count, fold.first, fold.second)
             model = fold_harmonics(flat, self.max_order)
-        single = np.array([self._closed[k].peak_to_peak for k in sorted(self._closed)])
+        single = np.array([self.data.booked[k].peak_to_peak for k in sorted(self.data.booked)])
         return self._report(model, fold.samples, _TURN, closure, closure_noise, ramp, single)
 
     def _rough(self) -> float:
-        return max((booked.peak_to_peak for booked in self._closed.values()), default=0.0)
+        return max((booked.peak_to_peak for booked in self.data.booked.values()), default=0.0)
 
     def _closure(self, fold: Fold, model: Harmonics) -> tuple[float, float]:
         """e(2π) − e(0) and its noise: from revolution to revolution, or at the seam of a single one."""
-        if len(self._closed) > 1:
-            k = np.array(sorted(self._closed), dtype=np.float64)
-            means = np.array([self._closed[int(j)].mean for j in k])
+        if len(self.data.booked) > 1:
+            k = np.array(sorted(self.data.booked), dtype=np.float64)
+            means = np.array([self.data.booked[int(j)].mean for j in k])
             k -= k.mean()
             spread = float(np.dot(k, k))
             slope = float(np.dot(k, means)) / spread
@@ -436,14 +237,14 @@ class TransmissionError:
     def _limited(self) -> TransmissionErrorResult:
         """Less than one revolution: even extension at both ends, so that nothing is forced to close."""
         fold = Fold.empty(self.bins)
-        for k, revolution in self._open.items():
+        for k, revolution in self.data.open.items():
             if k == 0:
                 fold.add(revolution.fold)
         used = np.flatnonzero(fold.count)
-        if used.size < 64 or self._travel >= 1.0:
+        if used.size < 64 or self.data.travel >= 1.0:
             raise CoverageError(
-                f"the samples cover {360 * self._travel:.3g}° of the output but no complete revolution and no"
-                " unbroken part of one"
+                f"the samples cover {360 * self.data.travel:.3g}° of the output, no complete revolution and"
+                " no unbroken part of one"
             )
         span = int(used[-1]) + 1
         part = Fold(*(a[:span] for a in (fold.count, fold.total, fold.first, fold.second)))
@@ -484,11 +285,8 @@ class TransmissionError:
             worst = max(float(np.nanmax(single)) - single_bias, pp)
         coloured = 0.5 * float(np.sum(np.abs(waviness) ** 2)) - u_line**2 * (waviness.size - 1)
         rms2 = coloured if not ramp else float(np.var(curve)) - u_line**2 * (waviness.size - 1)
-        assert self._origin is not None
-        assert self.direction is not None
-        offset = self._origin[1] - self.sense * self._origin[0] / self.ratio
-        mean = float(np.mean([booked.mean for booked in self._closed.values()])) if full else model.mean
-        theta = self._origin[1] + self.direction * span * np.arange(curve.size) / curve.size
+        mean = model.mean + (float(np.mean([b.mean for b in self.data.booked.values()])) if full else 0.0)
+        theta = self.start + self.direction * span * np.arange(curve.size) / curve.size
         lines = self._lines(waviness, u_line) if full else ()
         curve -= 0.5 * ramp
         if self.direction < 0:
@@ -500,7 +298,7 @@ class TransmissionError:
             pp_noise_rad=noise,
             pp_worst_rad=worst if single.size else pp,
             rms_rad=math.sqrt(max(rms2, 0.0)),
-            mean_rad=mean + offset,
+            mean_rad=mean + self.offset,
             closure_rad=closure,
             closure_noise_rad=closure_noise,
             noise_rad=model.noise,
@@ -513,18 +311,16 @@ class TransmissionError:
             direction=self.direction,
             revolutions=single.size,
             samples=samples,
-            unused_samples=self.samples - samples,
+            unused_samples=self.data.samples - samples,
             max_order=self.max_order,
             pp_per_revolution_rad=single,
         )
 
     def _lines(self, coefficients: Complexes, u_line: float) -> tuple[Order, ...]:
         """Amplitude·sin(qθ₂ + φ) from coefficients over the angle turned since the origin."""
-        assert self._origin is not None
-        assert self.direction is not None
         q = np.arange(coefficients.size)
         turned = coefficients if self.direction > 0 else coefficients.conj()
-        absolute = turned * np.exp(-1j * q * math.fmod(self._origin[1], _TURN))
+        absolute = turned * np.exp(-1j * q * math.fmod(self.start, _TURN))
         phase = np.angle(absolute * 1j)
         amplitude = np.abs(coefficients)
         return tuple(Order(int(k), float(amplitude[k]), float(phase[k]), u_line) for k in q[1:])

@@ -1,0 +1,143 @@
+"""Unwrapping, resampling on angle, time-synchronous average, order spectrum."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from verification_platform.analysis.angle import (
+    TimeSynchronousAverage,
+    Unwrapper,
+    order_spectrum,
+    resample_on_angle,
+    time_synchronous_average,
+    unwrap,
+)
+from verification_platform.analysis.errors import AnalysisError, NotFiniteError
+from verification_platform.analysis.samples import CoverageError, SampleError
+
+TURN = 2 * math.pi
+
+
+def test_unwrap_agrees_with_numpy_block_by_block() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        true = np.cumsum(rng.uniform(-2.0, 2.0, 300))
+        wrapped = np.mod(true, TURN)
+        unwrapper = Unwrapper()
+        cuts = [0, *sorted(rng.integers(0, 300, 3)), 300]
+        out = np.concatenate([unwrapper.update(wrapped[a:b]) for a, b in itertools.pairwise(cuts)])
+        np.testing.assert_allclose(out, np.unwrap(wrapped), atol=1e-9)
+        assert unwrapper.ambiguous_steps == 0
+
+
+def test_unwrap_refuses_what_could_have_gone_either_way() -> None:
+    with pytest.raises(SampleError, match="read too rarely"):
+        unwrap([0.0, 3.0, 0.0])
+    with pytest.raises(NotFiniteError):
+        unwrap([0.0, math.nan])
+    np.testing.assert_allclose(unwrap([0, 250, 5, 15], 256), [0, -6, 5, 15])
+
+
+def signal(n: int, turns: float, noise: float = 0.0, seed: int = 0):  # type: ignore[no-untyped-def]
+    t = np.arange(n) / n
+    theta = TURN * turns * (t + 0.1 * np.sin(TURN * t) / TURN) + 0.4
+    x = 7.0 + 3 * np.cos(theta) + 0.5 * np.sin(40 * theta)
+    return theta, x + noise * np.random.default_rng(seed).standard_normal(n)
+
+
+def test_average_recovers_mean_and_orders() -> None:
+    r = time_synchronous_average(*signal(100_000, 5.3), max_order=64)
+    assert r.periods == 5
+    assert r.mean == pytest.approx(7.0, abs=5e-5)
+    assert r.amplitude(1) == pytest.approx(3.0, abs=1e-4)
+    assert r.amplitude(40) == pytest.approx(0.5, abs=1e-4)
+    assert r.amplitude(3) == pytest.approx(0.0, abs=1e-4)
+    alpha = TURN * np.arange(1000) / 1000
+    np.testing.assert_allclose(
+        r.curve(1000), 7 + 3 * np.cos(alpha + 0.4) + 0.5 * np.sin(40 * (alpha + 0.4)), atol=1e-3
+    )
+    assert r.pp == pytest.approx(np.ptp(r.curve(8192)), rel=1e-3)
+    assert r.samples + r.unused_samples == 100_000
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_average_turns_either_way(direction: int) -> None:
+    theta, x = signal(100_000, 5.3)
+    r = time_synchronous_average(direction * theta, x, max_order=64)
+    assert r.direction == direction
+    assert r.amplitude(40) == pytest.approx(0.5, abs=1e-4)
+
+
+def test_average_needs_a_whole_period_and_finite_samples() -> None:
+    with pytest.raises(CoverageError):
+        time_synchronous_average(*signal(1000, 0.9), max_order=8)
+    with pytest.raises(CoverageError):
+        TimeSynchronousAverage(8).result()
+    theta, x = signal(100_000, 5)
+    x[70_000] = math.inf
+    with pytest.raises(NotFiniteError, match="70000"):
+        time_synchronous_average(theta, x, max_order=8)
+    with pytest.raises(AnalysisError):
+        TimeSynchronousAverage(0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_average_of_any_partition(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    theta, x = signal(60_000, rng.uniform(1.2, 40), noise=0.3, seed=seed)
+    whole = TimeSynchronousAverage(50)
+    whole.update(theta, x)
+    first = TimeSynchronousAverage(50)
+    first.update(theta[:9000], x[:9000])
+    cuts = [9000, *sorted(rng.choice(np.arange(9001, theta.size), 9, replace=False)), theta.size]
+    pieces = [first]
+    for a, b in itertools.pairwise(cuts):
+        pieces.append(first.fork(a))
+        pieces[-1].update(theta[a:b], x[a:b])
+    while len(pieces) > 1:
+        i = int(rng.integers(0, len(pieces) - 1))
+        pieces[i].merge(pieces[i + 1])
+        del pieces[i + 1]
+    one, many = whole.result(), pieces[0].result()
+    assert (one.periods, one.samples) == (many.periods, many.samples)
+    np.testing.assert_allclose(many.coefficients, one.coefficients, rtol=0, atol=1e-12 * abs(one.mean))
+    assert many.mean_u == pytest.approx(one.mean_u, rel=1e-9)
+
+
+def test_resample_on_angle() -> None:
+    theta, x = signal(200_000, 3.0)
+    grid = resample_on_angle(theta, x, 500)
+    assert grid.shape == (3, 500)
+    alpha = 0.4 + TURN * np.arange(500) / 500
+    np.testing.assert_allclose(grid[1], 7 + 3 * np.cos(alpha) + 0.5 * np.sin(40 * alpha), atol=1e-5)
+    spectrum = order_spectrum(grid.ravel(), periods=3)
+    assert abs(spectrum[3]) == pytest.approx(3.0, abs=1e-4)
+    assert abs(spectrum[120]) == pytest.approx(0.5, abs=1e-4)
+    assert spectrum[0].real == pytest.approx(7.0, abs=1e-4)
+    assert np.abs(np.delete(spectrum, [0, 3, 120])).max() < 1e-3
+
+
+def test_resample_never_bridges_a_hole() -> None:
+    theta, x = signal(2000, 3.0)
+    with pytest.raises(CoverageError, match="grid spacings"):
+        resample_on_angle(np.delete(theta, slice(700, 720)), np.delete(x, slice(700, 720)), 500)
+    with pytest.raises(CoverageError):
+        resample_on_angle(theta[:500], x[:500], 100)
+    theta[900] = theta[898]
+    with pytest.raises(SampleError, match="forward at sample 900"):
+        resample_on_angle(theta, x, 500)
+
+
+def test_order_spectrum_of_even_and_odd_length() -> None:
+    for n in (64, 65):
+        theta = TURN * np.arange(n) / n
+        spectrum = order_spectrum(2 + 3 * np.cos(5 * theta - 0.3))
+        assert spectrum[0] == pytest.approx(2)
+        assert spectrum[5] == pytest.approx(3 * np.exp(-0.3j))
+    assert order_spectrum(np.tile([1.0, -1.0], 8))[-1] == pytest.approx(1.0)
+    with pytest.raises(AnalysisError):
+        order_spectrum(np.zeros(10), periods=3)

@@ -1,0 +1,315 @@
+"""Whole revolutions out of a stream: the machine behind the time-synchronous average and the transmission
+error.
+
+A signal is cut at whole turns of an angle, counted from the first sample, and folded. A revolution is
+booked when its samples cover it completely; what lies before the first and behind the last whole one is
+reported, not used.
+
+Speed: as many neighbouring samples as fit into one angle bin are summed by a matrix product before they are
+folded; their spread within the bin enters the moments of the `Fold`, so nothing is lost. Sums are taken
+over groups counted from the first sample of the run, which makes any partition of the run add up to the
+same groups.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .blocks import CHUNK, refuse_not_finite
+from .errors import AnalysisError, NotMergeableError
+from .fold import Floats, Fold, fold_harmonics, fold_periods, peak_to_peak, quick_harmonics, synthesise
+from .samples import CoverageError, as_blocks
+
+_LARGEST_GROUP = 1024
+_SETTLE_LIMIT = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Booked:
+    """A complete revolution: mean of y over the angle, peak-to-peak within the band (noise included),
+    samples."""
+
+    mean: float
+    peak_to_peak: float
+    samples: int
+
+
+@dataclass(slots=True)
+class _Open:
+    """A revolution that is not complete yet; its samples have indices first … stop − 1 of the run."""
+
+    fold: Fold
+    first: int
+    stop: int
+
+
+class Revolutions:
+    """Folds y = scale·x + slope·θ (both from their first sample on) over whole periods of θ.
+
+    period: of θ, rad; max_order: highest order per period that is kept (8 bins a cycle); direction: ±1 of
+    θ, found from the data when None. Everything public is readable: `total` (Fold of the booked periods,
+    each with its mean removed), `booked`, `open`, `samples`, `travel` and `pitch` in periods.
+    """
+
+    def __init__(
+        self,
+        max_order: int,
+        *,
+        period: float = 2 * math.pi,
+        scale: float = 1.0,
+        slope: float = 0.0,
+        direction: int | None = None,
+        names: tuple[str, str] = ("angle", "signal"),
+    ) -> None:
+        if max_order < 1 or not (math.isfinite(period) and period > 0):
+            raise AnalysisError(f"max_order >= 1 and period > 0 are needed, got {max_order} and {period}")
+        if direction not in (None, -1, 1):
+            raise AnalysisError(f"the direction is +1 or -1, got {direction}")
+        self.max_order, self.period, self.scale, self.slope = max_order, period, scale, slope
+        self.direction = direction
+        self.names = names
+        self.bins = 1 << math.ceil(math.log2(8 * max(max_order, 2)))
+        self.origin: tuple[float, float] | None = None
+        self.group = 0  # samples summed before they are folded; 0 until the pitch is known
+        self._clear(0)
+
+    def _clear(self, first_index: int) -> None:
+        self.total = Fold.empty(self.bins)
+        self.open: dict[int, _Open] = {}
+        self.booked: dict[int, Booked] = {}
+        self.samples = 0
+        self.travel = self.widest = 0.0
+        self._loose: dict[
+            int, list[tuple[int, Floats, Floats]]
+        ] = {}  # incomplete groups: samples as they came
+        self._waiting: list[tuple[Floats, Floats]] = []
+        self._index = first_index
+        self._spans: list[tuple[int, int]] = []  # sample indices folded, as disjoint half-open intervals
+        self._place: float | None = None  # of the last sample folded, in periods
+        self._furthest = -math.inf
+        self._pieces = 0
+
+    def fork(self, first_index: int) -> Revolutions:
+        """An empty accumulator for the samples from `first_index` of the same run, to be merged into this
+        one.
+
+        Raises CoverageError before this one has seen enough to know origin and direction.
+        """
+        if not self.group:
+            raise CoverageError(
+                "origin and direction are not known yet: give the first block to this accumulator"
+            )
+        twin = copy.copy(self)
+        twin._clear(first_index)
+        return twin
+
+    def update(self, theta: Floats, x: Floats) -> None:
+        """Add a block: θ rad, unwrapped, and x, shapes (n,). Raises NotFiniteError, SampleError."""
+        theta, x = as_blocks(theta, x)
+        for start in range(0, theta.size, CHUNK):
+            if self.group:
+                self._fold(theta[start:], x[start:])
+                return
+            part = slice(start, start + CHUNK)
+            self._waiting.append((theta[part].copy(), x[part].copy()))
+            if self._settle():
+                waiting, self._waiting = self._waiting, []
+                for a, b in waiting:
+                    self._fold(a, b)
+
+    def _settle(self) -> bool:
+        """Origin, direction and grouping from the first samples, once they span a few angle bins."""
+        theta = np.concatenate([a for a, _ in self._waiting])
+        x = np.concatenate([b for _, b in self._waiting])
+        refuse_not_finite(theta, 0, self.names[0])
+        refuse_not_finite(x, 0, self.names[1])
+        width = self.period / self.bins
+        away = np.flatnonzero(np.abs(theta - theta[0]) >= 16 * width)
+        if away.size == 0:
+            if theta.size > _SETTLE_LIMIT:
+                raise CoverageError(f"{self.names[0]}: hardly any motion in {theta.size} samples")
+            return False
+        # decided by the first sample 16 bins away, so that it does not depend on the size of the blocks
+        first = int(away[0])
+        self.origin = (float(theta[0]), float(x[0]))
+        if self.direction is None:
+            self.direction = 1 if theta[first] > theta[0] else -1
+        self.group = min(1 << max(math.floor(math.log2(first / 16)), 0), _LARGEST_GROUP)
+        return True
+
+    def _fold(self, theta: Floats, x: Floats) -> None:
+        """Fold whole groups, hold back the samples of those that are not complete."""
+        first = min(-self._index % self.group, theta.size)
+        if first:
+            self._keep(self._index, theta[:first], x[:first])
+        whole = first + (theta.size - first) // self.group * self.group
+        for start in range(first, whole, CHUNK):
+            stop = min(start + CHUNK, whole)
+            self._add(theta[start:stop], x[start:stop], self.group, self._index + start)
+        if whole < theta.size:
+            self._keep(self._index + whole, theta[whole:], x[whole:])
+        self._index += theta.size
+
+    def _keep(self, index: int, theta: Floats, x: Floats) -> None:
+        """Hold back samples of a group that is not complete, and fold it once it is."""
+        number = index // self.group
+        held = self._loose.setdefault(number, [])
+        held.append((index, theta.copy(), x.copy()))
+        if sum(part.size for _, part, _ in held) == self.group:
+            del self._loose[number]
+            held.sort(key=lambda part: part[0])
+            whole = [np.concatenate([part[k] for part in held]) for k in (1, 2)]
+            self._add(whole[0], whole[1], self.group, number * self.group)
+
+    def _add(self, theta: Floats, x: Floats, group: int, index: int) -> None:
+        assert self.origin is not None
+        assert self.direction is not None
+        origin_theta, origin_x = self.origin
+        turn = self.direction / self.period
+        begin, end = ((theta[[0, -1]] - origin_theta) * turn).tolist()
+        spread: Floats | None = None
+        if group > 1:
+            ones = np.ones(group)
+            place, y = theta.reshape(-1, group) @ ones, x.reshape(-1, group) @ ones
+            spread = theta[group - 1 :: group] - theta[::group]
+            spread *= spread
+            spread *= (group + 1) / (12 * (group - 1)) / self.period**2
+        else:
+            place, y = theta.copy(), x.copy()
+        place -= group * origin_theta
+        y -= group * origin_x
+        if self.scale != 1.0:
+            y *= self.scale
+        if self.slope:
+            y += self.slope * place if self.slope != 1.0 else place
+        if not math.isfinite(float(np.add.reduce(y)) + float(np.add.reduce(place))):
+            refuse_not_finite(theta, index, self.names[0])
+            refuse_not_finite(x, index, self.names[1])
+        place *= turn / group
+        if place.size > 1:
+            self.widest = max(self.widest, float(np.max(place[1:] - place[:-1])))
+        follows = self._place is not None and self._spans[-1][1] == index
+        if follows and self._place is not None:
+            begin = self._place
+        first = index
+        for k, fold in fold_periods(place, y, spread, group, self.bins).items():
+            stop = first + fold.samples
+            self._join(k, _Open(fold, first, stop))
+            first = stop
+        self._pieces += not follows
+        self.travel += end - begin
+        self.samples += theta.size
+        self._place, self._furthest = end, max(self._furthest, end)
+        self._cover((index, index + theta.size))
+        self._book(end - 0.125)
+
+    def _join(self, k: int, piece: _Open) -> None:
+        if k in self.open:
+            held = self.open[k]
+            held.fold.add(piece.fold)
+            held.first, held.stop = min(held.first, piece.first), max(held.stop, piece.stop)
+        else:
+            kept = Fold.empty(self.bins)
+            kept.add(piece.fold)
+            self.open[k] = _Open(kept, piece.first, piece.stop)
+
+    def _cover(self, span: tuple[int, int]) -> None:
+        """Note which samples were folded; neighbouring intervals grow together."""
+        if self._spans and self._spans[-1][1] == span[0]:
+            self._spans[-1] = (self._spans[-1][0], span[1])
+            return
+        joined: list[tuple[int, int]] = []
+        for start, stop in sorted([*self._spans, span]):
+            if joined and joined[-1][1] == start:
+                joined[-1] = (joined[-1][0], stop)
+            else:
+                joined.append((start, stop))
+        self._spans = joined
+
+    @property
+    def pitch(self) -> float:
+        """Mean step from sample to sample, in periods."""
+        return abs(self.travel) / max(self.samples - self._pieces, 1)
+
+    def _book(self, until: float) -> None:
+        """Book complete revolutions that end before `until`, in order."""
+        for k in sorted(self.open):
+            if 0 <= k <= until - 1 and self._complete(k, self.open[k]):
+                self._book_one(k, self.open.pop(k).fold)
+
+    def _complete(self, k: int, revolution: _Open) -> bool:
+        """Are all samples there, and is there one behind the last (or the last one pitch before the end)?"""
+        for start, stop in self._spans:
+            if start <= revolution.first and revolution.stop <= stop:
+                begun = start < revolution.first or revolution.first == 0
+                ended = revolution.stop < stop or self._furthest > k + 1 - 1.25 * self.pitch
+                return begun and ended
+        return False
+
+    def _book_one(self, k: int, fold: Fold) -> None:
+        mean, width = self._single(fold)
+        # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
+        fold.total -= mean * fold.count
+        self.booked[k] = Booked(mean, width, fold.samples)
+        self.total.add(fold)
+
+    def _single(self, fold: Fold) -> tuple[float, float]:
+        """Mean over the angle and peak-to-peak of one revolution within the band, noise included."""
+        if np.all(fold.count):
+            coefficients = quick_harmonics(fold, self.max_order)
+        elif fold.samples > 4 * self.max_order:
+            coefficients = fold_harmonics(fold, self.max_order, 1e-8).coefficients
+        else:
+            return float(fold.total.sum() / fold.count.sum()), math.nan
+        low, high = peak_to_peak(synthesise(coefficients, self.bins))
+        return float(coefficients[0].real), high - low
+
+    def merge(self, other: Revolutions) -> None:
+        """Add what a fork saw of the same run. Raises NotMergeableError for other settings or another
+        origin."""
+        if other.samples == 0 and not other._waiting and not other._loose:
+            return
+        same = ("max_order", "period", "scale", "slope", "direction", "origin", "group")
+        differing = [name for name in same if getattr(self, name) != getattr(other, name)]
+        if differing or not self.group:
+            raise NotMergeableError(
+                f"revolutions of different {', '.join(differing) or 'runs'} do not merge; use fork()"
+            )
+        self.total.add(other.total)
+        self.booked.update(other.booked)
+        for k, revolution in other.open.items():
+            self._join(k, revolution)
+        self.travel += other.travel
+        self._pieces += other._pieces
+        self.widest = max(self.widest, other.widest)
+        self.samples += other.samples
+        self._place = None
+        self._furthest = max(self._furthest, other._furthest)
+        for span in other._spans:
+            self._cover(span)
+        for held in other._loose.values():
+            for index, theta, x in held:
+                self._keep(index, theta, x)
+        self._index = max(self._index, other._index)
+        self._book(max(self.open, default=0))
+
+    def flushed(self) -> Revolutions:
+        """A copy with every sample folded, the last ones singly, and every complete revolution booked.
+
+        Raises CoverageError when θ did not move steadily in one direction.
+        """
+        if not self.group:
+            raise CoverageError(f"{self.names[0]}: no motion")
+        whole = copy.deepcopy(self)
+        for held in whole._loose.values():
+            for index, theta, x in sorted(held, key=lambda part: part[0]):
+                whole._add(theta, x, 1, index)
+        whole._loose = {}
+        whole._book(math.inf)
+        if whole.travel <= 0:
+            raise CoverageError(f"{self.names[0]}: no steady motion in one direction")
+        return whole
