@@ -5,7 +5,7 @@ collect the answers until all are there or the time is up. Everything on the wir
 when it stops, the drives no longer hear the heartbeat and switch off.
 
 What if an answer is missing? A TPDO carries no cycle number, so a late one must never be taken for that of
-the next cycle. When the time is up the node is asked for its error register (an SDO, the *barrier*), and no
+the next cycle. When the time is up the node is asked for its identity (an SDO, the *barrier*), and no
 further SYNC is sent until the answer or the barrier is there: CAN and the adapters keep the order of one
 node's frames. The process data first: it was late, and is good; the cycle took longer, the next ones are
 skipped. The barrier first: the process data is lost, its values are STALE. Usually that costs one sample.
@@ -16,6 +16,7 @@ they send SYNC again; after `lost_s` the node is lost.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -55,7 +56,8 @@ MASTER = 127
 #: More than this leaves no room for SDO, EMCY and repetition of disturbed frames.
 LARGEST_LOAD = 0.6
 _BITS = tuple(wire_bits(n) for n in range(9))
-_BARRIER = bytes.fromhex("4001100000000000")  # upload of the error register 1001h
+#: Uploads of 1018h:00…04 in turn, so that the answer to an earlier barrier is not taken for that of a later one.
+_BARRIERS = tuple(bytes((0x40, 0x18, 0x10, subindex)) + bytes(4) for subindex in range(5))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ class _Round:
 
     collecting: bool = False
     waiting: int = 0
-    barriers: set[int] = field(default_factory=set)  # nodes whose barrier is not answered yet
+    # By node: object and subindex of the barrier that is not answered yet.
+    barriers: dict[int, bytes] = field(default_factory=dict)
     given_up: set[int] = field(default_factory=set)  # nodes whose barrier came before their process data
 
 
@@ -115,6 +118,7 @@ class CanopenGroup:
         self._answers = {SDO_SERVER_BASE + node.node: node for node in nodes}
         self._bus: FrameBus | None = None
         self._round = _Round()
+        self._barrier_count = itertools.count()
         self._beat = heartbeat(MASTER, NmtState.OPERATIONAL)
         self._next_beat_s = 0.0
         self._bits, self._since_s = 0, 0.0
@@ -288,8 +292,9 @@ class CanopenGroup:
         bus, turn = self._opened(), self._round
         for node in self._nodes.values():
             if node.answers_sync and not all(node.fresh):
-                turn.barriers.add(node.node)
-                self._send(Frame(SDO_CLIENT_BASE + node.node, _BARRIER))
+                request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
+                turn.barriers[node.node] = request[1:4]
+                self._send(Frame(SDO_CLIENT_BASE + node.node, request))
         until = self._clock.tick(time.monotonic()) + self._patience_s
         while turn.waiting > 0:
             now = time.monotonic()
@@ -316,14 +321,14 @@ class CanopenGroup:
         for node in self._nodes.values():
             if all(node.fresh):
                 node.missing_since_s = None
-                turn.barriers.discard(node.node)
+                turn.barriers.pop(node.node, None)
             elif node.answers_sync and (node.node in turn.barriers or node.node in turn.given_up):
                 node.counters["missed"] += 1
                 if node.missing_since_s is None:
                     node.missing_since_s = now
                 if now - node.missing_since_s > self._lost_s:
                     node.lose(f"no process data for {now - node.missing_since_s:.3f} s")
-                    turn.barriers.discard(node.node)
+                    turn.barriers.pop(node.node, None)
 
     def _row(self, stamp: float) -> Row:
         values, quality = [], []
@@ -370,16 +375,16 @@ class CanopenGroup:
         elif can_id in self._emergencies:
             self._emergencies[can_id].on_emergency(frame.data)
         elif can_id in self._answers:
-            self._pass_barrier(self._answers[can_id])
+            self._pass_barrier(self._answers[can_id], frame.data)
         else:
             self._foreign += 1
 
-    def _pass_barrier(self, node: CanopenNode) -> None:
+    def _pass_barrier(self, node: CanopenNode, response: bytes) -> None:
         """The node has answered the barrier: process data that is not here by now will not come."""
         turn = self._round
-        if node.node not in turn.barriers:
+        if turn.barriers.get(node.node) != response[1:4]:
             return
-        turn.barriers.discard(node.node)
+        del turn.barriers[node.node]
         if turn.collecting and node.node not in turn.given_up:
             turn.given_up.add(node.node)
             turn.waiting -= node.fresh.count(False)

@@ -131,6 +131,9 @@ class EmulatorHost:
         self.plant, self.loop = plant, EventLoop()
         self._on_power = on_power
         self._begin_s = time.monotonic()
+        self.frozen_s = (
+            0.0  # time in which this process was not scheduled; its devices did not live through it
+        )
         self.racks: dict[str, CanRack] = {}
         self.lines: dict[str, RtuLine] = {}
         self.servers: dict[str, HubServer] = {}
@@ -158,6 +161,7 @@ class EmulatorHost:
         self.plant.advance(now_s - self._begin_s)
 
     def _frozen(self, frozen_s: float) -> None:
+        self.frozen_s += frozen_s
         for rack in self.racks.values():
             for node in rack.nodes.values():
                 node.excuse(frozen_s)

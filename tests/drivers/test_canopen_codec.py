@@ -215,5 +215,5 @@ def test_a_position_is_followed_beyond_its_counter(start: int, steps: list[int])
 def test_the_encoder_counts_on_after_32_turns() -> None:
     unwrap = Unwrap(32)
     turn = 1 << 27
-    readings = [unwrap(n * turn // 2 & 0xFFFF_FFFF) for n in range(0, 200)]
-    assert readings == [n * turn // 2 for n in range(0, 200)]
+    readings = [unwrap(n * turn // 2 & 0xFFFF_FFFF) for n in range(200)]
+    assert readings == [n * turn // 2 for n in range(200)]

@@ -39,7 +39,7 @@ def test_modbus_table(name: str) -> None:
     model = modbus.load_model(name)
     for signal in model.offered():
         assert signal.unit == SIGNAL_UNITS[signal.name.rstrip("_0123456789")]
-        assert 0 < signal.resolution
+        assert signal.resolution > 0
     assert model.slowest_s > model.timeout_s > model.turnaround_s > 0
     assert model.period_s == 0 or model.max_age_s >= model.period_s
 
