@@ -1,5 +1,4 @@
-"""The protocols of the lab, one module each, named by their id: a metrologist reads one file from top to
-bottom.
+"""The protocols of the lab, one module each, named by their id: a metrologist reads one file from top to bottom.
 
 >>> get("RED-TE").title.en
 'Angular transmission error'
@@ -11,9 +10,13 @@ import difflib
 
 from verification_platform.engine.protocol import Protocol, ProtocolError
 
+from .reducer.red_hys import Hysteresis
+from .reducer.red_nl import NoLoadTorque
 from .reducer.red_te import TransmissionError
 
-PROTOCOLS: dict[str, Protocol] = {protocol.id: protocol for protocol in (TransmissionError(),)}
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.id: protocol for protocol in (TransmissionError(), Hysteresis(), NoLoadTorque())
+}
 
 
 def get(protocol_id: str) -> Protocol:
