@@ -87,13 +87,10 @@ class NumberTable:
         """A piece of whole lines, the last one ended by a newline; empty at the end of the file."""
         while True:
             more = self._more()
-            cut = self._rest.rfind(b"\n") + 1
-            if cut:
-                text, self._rest = self._rest[:cut], self._rest[cut:]
-                return text
-            if not more:
-                text, self._rest = self._rest, b""
-                return text + b"\n" if text.strip() else b""
+            cut = self._rest.rfind(b"\n") + 1 if more else len(self._rest)
+            text, self._rest = self._rest[:cut], self._rest[cut:]
+            if text or not more:
+                return text if not text.strip() or text.endswith(b"\n") else text + b"\n"
 
     def _cells(self, line: bytes) -> list[str]:
         try:
@@ -149,12 +146,15 @@ class NumberTable:
         n = text.count(b"\n")
         k = len(self.header) or text.partition(b"\n")[0].count(delimiter) + 1
         regular = (
-            len(delimiter) == 1
+            n > 0
+            and len(delimiter) == 1
             and len(ends) == n * k
             and bool((raw[ends[k - 1 :: k]] == _NEWLINE).all())
             and ends[0] > 0
             and not (np.diff(ends) == 1).any()
         )
+        if self._layout.decimal == "," and b"." in text:
+            return None  # "2.500" could be a grouped 2500
         if not regular or max(self._columns) >= k:
             return None
         plain = text.translate(bytes.maketrans(delimiter + self._layout.decimal.encode(), b" ."))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from drivers.device import Block, Quality
 from verification_platform.metrology.units import unit
 
-from .csvtext import NumberTable
+from .csvtext import NumberTable, Piece
 from .errors import RecordingError
 from .mapping import Mapping, SegmentMapping, load_mapping
 from .marks import SegmentMark, Tag
@@ -158,7 +158,7 @@ def _columns(plan: Mapping) -> list[str | int]:
 def _period(path: Path, plan: Mapping) -> float:
     """Sampling period of a file with a time column: the mean of its first steps, without gaps."""
     piece = next(NumberTable(path, plan.file, _columns(plan)).pieces())
-    steps = np.diff(_time(piece.values, plan))
+    steps = np.diff(_time(path, piece, plan))
     steps = steps[steps > 0]
     if not len(steps):
         raise RecordingError(
@@ -167,8 +167,15 @@ def _period(path: Path, plan: Mapping) -> float:
     return float(np.mean(steps[steps <= GAP_PERIODS * np.median(steps)]))
 
 
-def _time(values: NDArray[np.float64], plan: Mapping) -> NDArray[np.float64]:
-    return np.asarray(values[:, -1] * unit(plan.time.unit).factor, dtype=np.float64)
+def _time(path: Path, piece: Piece, plan: Mapping) -> NDArray[np.float64]:
+    """The time column in s. Raises RecordingError where it is empty, whatever is done with other missing values."""
+    time = np.asarray(piece.values[:, -1] * unit(plan.time.unit).factor, dtype=np.float64)
+    known = np.isfinite(time)
+    if not known.all():
+        raise RecordingError(
+            f"{path}, line {piece.lines[int(np.argmin(known))]}: the time is missing; repair the file"
+        )
+    return time
 
 
 def _read(
@@ -187,10 +194,7 @@ def _read(
         if plan.time.column is None:
             own = np.arange(source.rows, source.rows + n, dtype=np.float64) * source.period_s
         else:
-            own = _time(piece.values, plan)
-        if not np.isfinite(own).all():
-            line = piece.lines[int(np.argmin(np.isfinite(own)))]
-            raise RecordingError(f"{source.path}, line {line}: the time is missing; repair the file")
+            own = _time(source.path, piece, plan)
         if source.rows == 0:
             source.offset_s = _offset(float(own[0]), after_s)
             source.first_s = float(own[0]) + source.offset_s
@@ -199,10 +203,12 @@ def _read(
         cuts = _check_time(source, plan, stamps, piece.lines) if plan.time.column is not None else []
         _cut(source, plan, cuts, piece.values[:, k : k + len(plan.tag)])
         for bound in bounds:
-            source.bounds[bound] += int(np.searchsorted(stamps - source.first_s, bound, side="left"))
+            early = bound - source.period_s / 1000  # stamps are rounded
+            source.bounds[bound] += int(np.searchsorted(stamps - source.first_s, early, side="left"))
         source.rows += n
         source.last_s = float(stamps[-1])
-        values: NDArray[np.float64] = piece.values[:, :k] * factors + offsets
+        values: NDArray[np.float64] = piece.values[:, :k] * factors
+        values[:, offsets != 0] += offsets[offsets != 0]  # adding 0 would change the sign of -0.0
         flags = np.where(np.isnan(values), Quality.BAD, Quality.GOOD).astype(np.uint8)
         yield stamps, values, flags
 
