@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from verification_platform.engine.protocol import ProtocolError, Text, quantity
 from verification_platform.metrology.budget import certificate, resolution
+from verification_platform.metrology.distributions import P_K2, coverage_factor
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
 from verification_platform.records import Recording, Segment
@@ -27,6 +28,8 @@ RatioRate = Annotated[float, quantity("1/s")]
 
 #: Environment of precision tests [P] (protocol specification §0.5): 23 ± 3 °C, drift ≤ 1 K/h.
 AMBIENT_K, AMBIENT_TOLERANCE_K, AMBIENT_DRIFT_K_S = 296.15, 3.0, 1.0 / 3600
+#: A drift is judged over at least so long, s: in less the ambient cannot move enough to matter.
+_DRIFT_SPAN_S = 600.0
 
 
 def offered(result: Result, limit: LimitType) -> Result:
@@ -81,7 +84,7 @@ def environment_findings(recording: Recording) -> tuple[list[Text], bool]:
     """What the ambient temperature says against the run, and whether it makes the run INVALID.
 
     The drift is the slope of a straight line through the means of the segments, judged only where the run was
-    long enough for the slope to be known (twice its standard uncertainty is taken off)."""
+    long enough for the slope to be known (its expanded uncertainty is taken off)."""
     if "ambient_temperature" not in recording.channels:
         return [Text("未记录环境温度", "the ambient temperature was not recorded")], False
     times, means, weights = [], [], []
@@ -102,7 +105,7 @@ def environment_findings(recording: Recording) -> tuple[list[Text], bool]:
             )
         )
     drift, u = _slope(np.array(times), np.array(means))
-    if abs(drift) - 2 * u > AMBIENT_DRIFT_K_S:
+    if abs(drift) - coverage_factor(max(len(times) - 2, 1), P_K2) * u > AMBIENT_DRIFT_K_S:
         shown = f"{drift * 3600:.2g} K/h"
         findings.append(
             Text(
@@ -114,8 +117,8 @@ def environment_findings(recording: Recording) -> tuple[list[Text], bool]:
 
 
 def _slope(x: Floats, y: Floats) -> tuple[float, float]:
-    """Slope of the least-squares line and its standard uncertainty; (0, inf) for fewer than four points."""
-    if x.size < 4 or float(np.ptp(x)) == 0.0:
+    """Slope of the least-squares line and its standard uncertainty; (0, inf) for too few or too short."""
+    if x.size < 4 or float(np.ptp(x)) < _DRIFT_SPAN_S:
         return 0.0, math.inf
     x = x - x.mean()
     spread = float(x @ x)

@@ -62,7 +62,7 @@ class Evaluator(ABC):
 
 
 def start(condition: Condition, t0_s: float) -> Evaluator:
-    """Begin to evaluate `condition` at bench time `t0_s`; samples stamped earlier are ignored.
+    """Begin to evaluate `condition` at bench time `t0_s`; samples stamped then or earlier are ignored.
 
     Raises TypeError for a condition this engine does not know.
     """
@@ -124,7 +124,7 @@ class _OnChannel(Evaluator):
         if self._channel not in block.channels:
             return
         column = block.channels.index(self._channel)
-        use = (block.stamps_s >= self._t0_s) & (block.quality[:, column] == Quality.GOOD)
+        use = (block.stamps_s > self._t0_s) & (block.quality[:, column] == Quality.GOOD)
         rows = np.flatnonzero(use)
         if rows.size:
             self._samples(block.stamps_s[rows], block.values[rows, column])

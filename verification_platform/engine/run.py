@@ -5,7 +5,7 @@ set-point passes the safety envelope first (refused, never clamped); inside ever
 bench at least every 20 ms of real time for abort, trip, lost samples and the step's time limit. However a run
 ends — done, aborted, tripped, an exception, Ctrl-C — the last thing it does with the bench is `stop()`.
 
-A segment's rows are those whose stamps lie in [begin, end]: `begin` is the bench clock when the Record step
+A segment's rows are those whose stamps lie in (begin, end]: `begin` is the bench clock when the Record step
 began, `end` the instant at which its last inner step ended (for a wait the stamp of the sample that decided,
 for a ramp its computed end). So the same motion gives the same rows however the stream was cut into blocks.
 
@@ -163,6 +163,8 @@ class RunEngine:
             return Outcome(RunStatus.INVALID, str(error))
         except KeyboardInterrupt:
             return Outcome(RunStatus.INVALID, "interrupted by the operator (Ctrl-C)")
+        if self._on_progress is not None:
+            self._on_progress(Progress(Text("完成", "done"), 1.0, 0.0, dict(self._stream.live)))
         return Outcome(RunStatus.VALID, finished=True)
 
     def _begin(self, resume: Resumption) -> None:

@@ -29,7 +29,7 @@ class _GroupState:
 
 
 class Edge:
-    """An instant of the bench clock, and per group the number of the first row stamped then or later."""
+    """An instant of the bench clock, and per group the number of the first row stamped later."""
 
     __slots__ = ("rows", "stamp_s")
 
@@ -81,8 +81,8 @@ class Stream:
         while state.recent[0][1][-1] < last_s - _MEMORY_S:
             state.recent.popleft()
         for edge in self._edges:
-            if last_s >= edge.stamp_s and block.group not in edge.rows:
-                edge.rows[block.group] = self._row(state, edge.stamp_s, "left")
+            if last_s > edge.stamp_s and block.group not in edge.rows:
+                edge.rows[block.group] = self._row(state, edge.stamp_s)
         self._note_live(block)
 
     def _note_live(self, block: Block) -> None:
@@ -104,23 +104,25 @@ class Stream:
         """Begin of a segment: its rows become known as the stream reaches it."""
         edge = Edge(stamp_s)
         for name, state in self._groups.items():
-            if state.last_stamp_s >= stamp_s:
-                edge.rows[name] = self._row(state, stamp_s, "left")
+            if state.last_stamp_s > stamp_s:
+                edge.rows[name] = self._row(state, stamp_s)
         self._edges.append(edge)
         return edge
 
     def close_edge(self, edge: Edge, end_s: float) -> dict[str, tuple[int, int]]:
-        """Per group the rows [first, last) stamped from the edge to `end_s`, both included."""
+        """Per group the rows [first, last) stamped later than the edge, up to `end_s` included."""
         self._edges.remove(edge)
         rows = {}
         for name, state in self._groups.items():
-            last = self._row(state, end_s, "right")
+            last = self._row(state, end_s)
             first = edge.rows.get(name, last)
             rows[name] = (first, max(first, last))
         return rows
 
-    def _row(self, state: _GroupState, stamp_s: float, side: str) -> int:
+    @staticmethod
+    def _row(state: _GroupState, stamp_s: float) -> int:
+        """Number of the first row stamped later than `stamp_s`."""
         for first_row, stamps in reversed(state.recent):
             if stamps[0] <= stamp_s:
-                return first_row + int(np.searchsorted(stamps, stamp_s, side=side))  # type: ignore[call-overload]
+                return first_row + int(np.searchsorted(stamps, stamp_s, side="right"))
         return state.recent[0][0]
