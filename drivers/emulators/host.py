@@ -134,6 +134,7 @@ class EmulatorHost:
         self.frozen_s = (
             0.0  # time in which this process was not scheduled; its devices did not live through it
         )
+        self.on_frozen: Callable[[float, float], None] | None = None
         self.racks: dict[str, CanRack] = {}
         self.lines: dict[str, RtuLine] = {}
         self.servers: dict[str, HubServer] = {}
@@ -162,6 +163,8 @@ class EmulatorHost:
 
     def _frozen(self, frozen_s: float) -> None:
         self.frozen_s += frozen_s
+        if self.on_frozen is not None:
+            self.on_frozen(self.loop.clock(), frozen_s)
         for rack in self.racks.values():
             for node in rack.nodes.values():
                 node.excuse(frozen_s)

@@ -41,6 +41,7 @@ from drivers.modbus.rtu import BITS_PER_BYTE, ModbusException, RtuMaster
 
 LOST_AFTER = 3
 BACK_OFF_S = 1.0
+START_TIMEOUT_S = 0.2
 LARGEST_LOAD = 0.8
 _IDENTITY = struct.Struct(">HIH")
 _IDENTITY_REGISTERS = 4
@@ -82,10 +83,14 @@ class ModbusDevice:
         """Bytes of one poll, request and response."""
         return 8 + response_bytes(self._request)
 
-    def identify(self, master: RtuMaster, retries: int = 2) -> Identity:
-        """Raises IdentityMismatch when it is not the described device."""
+    def identify(self, master: RtuMaster, *, hurried: bool = False) -> Identity:
+        """Ask who it is; at start with time and repetitions, `hurried` within a cycle with neither.
+
+        Raises IdentityMismatch when it is not the described device, TransportTimeout, ProtocolViolation.
+        """
+        timeout_s, retries = (self.model.timeout_s, 0) if hurried else (START_TIMEOUT_S, 2)
         request = read_request(Function.READ_HOLDING, self.model.identity_address, _IDENTITY_REGISTERS)
-        pdu = master.ask(self.name, self.unit, request, self.model.timeout_s, self.counters, retries).pdu
+        pdu = master.ask(self.name, self.unit, request, timeout_s, self.counters, retries).pdu
         number, serial, firmware = _IDENTITY.unpack(pdu[2:])
         if number != self.model.model_number:
             raise IdentityMismatch(
@@ -109,7 +114,7 @@ class ModbusDevice:
         """
         try:
             if self.lost:
-                self.identify(master, retries=0)
+                self.identify(master, hurried=True)
                 self.lost = False
                 self._misses = 0
                 return None

@@ -9,6 +9,7 @@ asked again before it is certain to stay silent (`ModbusDevice.slowest_s`, kept 
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -108,13 +109,8 @@ class RtuMaster:
         expected = response_bytes(request)
         begin = time.monotonic()
         deadline = begin + self.wire_s(len(adu) + expected) + timeout_s + self.latency_s
-        search = _Search(
-            unit,
-            request[0],
-            expected,
-            begin + self.wire_s(len(adu)),
-            self._byte_s if self._honest_wire else 0.0,
-        )
+        sent = begin + self.wire_s(len(adu)) if self._honest_wire else -math.inf
+        search = _Search(unit, request[0], expected, sent, self._byte_s)
         self._stream.write(adu)
         clock = AwakeClock(_SLICE_S, begin)
         try:

@@ -41,15 +41,33 @@ PRIORITY = 30
 EVENTS = "emulator_events.jsonl"
 
 
-def power_logger(file: TextIO) -> Callable[[str, bool, str, float], None]:
-    """Writes one JSON line for every switching of torque."""
+class PowerLog:
+    """Writes one JSON line for every switching of torque.
 
-    def on_power(device: str, on: bool, reason: str, now_s: float) -> None:
-        event = {"t": now_s, "device": device, "torque": "on" if on else "off", "reason": reason}
-        file.write(json.dumps(event) + "\n")
-        file.flush()
+    ``t`` is CLOCK_MONOTONIC; ``frozen_s`` is for how long of the last second the machine did not let this process
+    run (a virtual machine out of its share), time through which the emulated device did not live either.
+    """
 
-    return on_power
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+        self._freezes: list[tuple[float, float]] = []
+
+    def __call__(self, device: str, on: bool, reason: str, now_s: float) -> None:
+        self._freezes = [(at, length) for at, length in self._freezes if at > now_s - 1.0]
+        frozen = sum(length for _, length in self._freezes)
+        torque = "on" if on else "off"
+        event = {
+            "t": now_s,
+            "device": device,
+            "torque": torque,
+            "reason": reason,
+            "frozen_s": round(frozen, 6),
+        }
+        self._file.write(json.dumps(event) + "\n")
+        self._file.flush()
+
+    def on_frozen(self, now_s: float, frozen_s: float) -> None:
+        self._freezes.append((now_s, frozen_s))
 
 
 def build_host(
@@ -105,9 +123,9 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
         own_folder = sockets = Path(tempfile.mkdtemp(prefix="pilotbench-"))  # UNIX socket paths are short
     try:
         with (run_dir / EVENTS).open("a", encoding="utf-8") as events:
-            host, uris = build_host(
-                bench, make_plant(bench, order, seed), sockets, power_logger(events), paced=paced
-            )
+            log = PowerLog(events)
+            host, uris = build_host(bench, make_plant(bench, order, seed), sockets, log, paced=paced)
+            host.on_frozen = log.on_frozen
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: host.stop())
             try:
