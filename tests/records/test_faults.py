@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.writer import Writer
 from rosbags.rosbag2 import Reader
 
 from verification_platform.records import (
@@ -25,6 +26,7 @@ from verification_platform.records import (
     verify_seal,
 )
 from verification_platform.records.mcapfile import scan
+from verification_platform.records.seal import Seal
 
 CHILD = Path(__file__).with_name("_child.py")
 ROOT = Path(__file__).parents[2]
@@ -167,6 +169,41 @@ def test_recovery_states_the_loss_and_keeps_the_file(open_ended: Path, tmp_path:
     close_seal(folder)
     assert verify_seal(folder).ok
     assert values(folder, check_seal=True) == before
+
+
+def test_a_recovery_that_was_interrupted_itself_is_finished(open_ended: Path, tmp_path: Path) -> None:
+    """The power fails again between the repair of the segment and its entry in the seal: the note is not lost."""
+    folder = tmp_path / "samples"
+    shutil.copytree(open_ended, folder)
+    last = sorted(folder.glob("*.mcap"))[-1]
+    seal = (folder / "seal.json").read_bytes()
+    recover_recording(folder)
+    (folder / "seal.json").write_bytes(seal)
+    assert recover_recording(folder).remarks == (
+        f"{last.name}: was cut by a crash; what was found is in {last.name}.cut",
+    )
+    close_seal(folder)
+    assert verify_seal(folder).ok
+
+
+def test_a_foreign_file_is_not_adopted(open_ended: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "samples"
+    shutil.copytree(open_ended, folder)
+    with (folder / "000009.mcap").open("wb") as file:
+        foreign = Writer(file)
+        foreign.start("ros2")
+        foreign.finish()
+    with pytest.raises(RecordingError, match="not a segment of this recording"):
+        recover_recording(folder)
+
+
+def test_a_writer_killed_before_its_first_segment_left_nothing(
+    tmp_path: Path, writer_in: Callable[..., Any], bench: Any
+) -> None:
+    (tmp_path / "seal.json").write_text(Seal().text())
+    with writer_in(tmp_path) as writer:
+        writer.write(bench.block("can0", 10))
+    assert open_recording(tmp_path).integrity().rows == 10
 
 
 def values(folder: Path, *, check_seal: bool) -> bytes:

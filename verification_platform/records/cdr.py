@@ -58,12 +58,16 @@ class _Encoder:
             self.text(text)
 
     def array(self, array: NDArray[np.generic], dtype: str) -> None:
-        self.add(_UINT32.pack(array.size), 4)
-        if array.size:
+        n = array.size
+        start = self.offset + _pad(self.offset, 4) + 4
+        if n:
             array = np.ascontiguousarray(array, dtype=dtype)
-            self.add(b"", array.itemsize)
-            self.parts.append(array.data)
-            self.offset += array.nbytes
+            pad = _pad(start, array.itemsize)
+            self.parts += (bytes(start - 4 - self.offset) + _UINT32.pack(n) + bytes(pad), array.data)
+            self.offset = start + pad + array.nbytes
+        else:
+            self.parts.append(bytes(start - 4 - self.offset) + _UINT32.pack(0))
+            self.offset = start
 
     def finish(self) -> bytes:
         return b"".join(self.parts)
@@ -158,11 +162,18 @@ def encode_block(block: Block, stamp_ns: int = 0) -> bytes:
             f"{block.quality.shape}, expected {shape}"
         )
     before, after, offset = _texts_of(block.group, block.channels)
-    numbers = _UINT64_PAIR.pack(block.sequence, block.first_row)
-    encoder = _Encoder(_HEADER + _TIME.pack(*divmod(stamp_ns, _NS)) + before + numbers + after, offset)
-    encoder.array(block.stamps_s, "<f8")
-    encoder.array(block.values, "<f8")
-    encoder.array(block.quality, "u1")
+    begun = b"".join(
+        (
+            _HEADER,
+            _TIME.pack(*divmod(stamp_ns, _NS)),
+            before,
+            _UINT64_PAIR.pack(block.sequence, block.first_row),
+            after,
+        )
+    )
+    encoder = _Encoder(begun, offset)
+    for array, dtype in ((block.stamps_s, "<f8"), (block.values, "<f8"), (block.quality, "u1")):
+        encoder.array(array, dtype)
     return encoder.finish()
 
 

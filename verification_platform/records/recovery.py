@@ -18,6 +18,7 @@ from .seal import SEAL_FILE, Seal, hash_file, read_seal, sync_folder, write_atom
 from .segmentfile import SegmentWriter
 
 ROSBAG2_FILE = "metadata.yaml"
+CUT_SUFFIX = ".mcap.cut"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +46,19 @@ def recover_recording(folder: Path) -> Recovered:
             known = any(entry.file == path.name for entry in seal.entries)
             segment = scan(path, check_crc=not known)
             found = segment.metadata.get(METADATA_NAME)
+            if not known and segment.problem and not segment.messages:
+                path.rename(path.with_suffix(CUT_SUFFIX))
+                remarks.append(f"{path.name}: {segment.problem}; no sample was in it")
+                continue
+            if found is None:
+                raise RecordingError(f"{path}: is not a segment of this recording; move it away")
+            description = from_metadata(found, str(path))
             if not known:
-                if found is None or (segment.problem and not segment.messages):
-                    path.rename(path.with_suffix(".mcap.cut"))
-                    remarks.append(f"{path.name}: {segment.problem}; no sample was in it")
-                    continue
-                note = "" if not segment.problem else _repair(segment, from_metadata(found, path.name))
-                session = from_metadata(found, path.name).session
-                seal = seal.with_entry(path.name, path.stat().st_size, hash_file(path), session, note)
+                note = _adopt(segment, description)
+                size, sha256 = path.stat().st_size, hash_file(path)
+                seal = seal.with_entry(path.name, size, sha256, description.session, note)
                 write_atomically(folder / SEAL_FILE, seal.text())
                 remarks += [f"{path.name}: {note}"] if note else []
-            if found is not None:
-                description = from_metadata(found, path.name)
             counts.append(_count(segment))
         if description is not None:
             write_atomically(folder / ROSBAG2_FILE, rosbag2_metadata(tuple(description.groups), counts))
@@ -87,6 +89,16 @@ def _count(segment: Segment) -> FileCount:
     return count
 
 
+def _adopt(segment: Segment, description: Description) -> str:
+    """Make a segment that the seal does not know complete; returns the note for the seal."""
+    if segment.problem:
+        return _repair(segment, description)
+    repaired = segment.path.with_suffix(
+        CUT_SUFFIX
+    ).exists()  # and the recovery interrupted before it was sealed
+    return f"was cut by a crash; what was found is in {segment.path.name}.cut" if repaired else ""
+
+
 def _repair(segment: Segment, description: Description) -> str:
     """Rewrite a cut segment with its whole chunks; returns the note for the seal."""
     draft = segment.path.with_suffix(".mcap.tmp")
@@ -98,7 +110,9 @@ def _repair(segment: Segment, description: Description) -> str:
         writer.finish()
     finally:
         writer.abandon()
-    os.link(segment.path, segment.path.with_suffix(".mcap.cut"))
+    cut = segment.path.with_suffix(CUT_SUFFIX)
+    if not cut.exists():  # else an earlier recovery was itself interrupted here
+        os.link(segment.path, cut)
     draft.replace(segment.path)
     sync_folder(segment.path.parent)
     lost = segment.size - segment.whole_bytes

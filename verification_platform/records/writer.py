@@ -33,7 +33,7 @@ from .marks import SegmentMark
 from .metadata import Description, FileCount, rosbag2_metadata
 from .recovery import ROSBAG2_FILE, recover_recording
 from .schema import MARKS_TOPIC, SAMPLES_PREFIX, samples_topic
-from .seal import SEAL_FILE, Seal, sync_folder, write_atomically
+from .seal import SEAL_FILE, Seal, read_seal, sync_folder, write_atomically
 from .segmentfile import SegmentWriter
 
 SEGMENT_BYTES = 64 << 20
@@ -340,7 +340,7 @@ def _lock_folder(folder: Path) -> int:
 def _begin(folder: Path, description: Description, resume: bool) -> tuple[Seal, list[FileCount], Description]:
     """Seal, counts and description to start with; recovers what a killed writer left when resuming."""
     if not resume:
-        if (folder / SEAL_FILE).exists() or any(folder.glob("*.mcap")):
+        if any(folder.glob("*.mcap")) or (read_seal(folder) or Seal()) != Seal():
             raise RecordingError(
                 f"{folder}: already holds a recording; choose another folder, or resume the run"
             )
