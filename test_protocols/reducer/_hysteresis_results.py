@@ -155,6 +155,7 @@ def _ends(
         *budget.torque(half, K / half),
         Contribution("fixture compliance C_f", "B", budget.compliance(1.0).u, K * K),
         *_observed(k_ba),
+        type_b("data reduction (midline at the end of the loop)", _REDUCTION * K),
     ]
     yield _result("K_ba", K, "N·m/rad", lines, len(loops), {**at, "from": half, "to": T_N})
     last = _mean([loop.K[-1].mean.value for loop in loops])

@@ -420,6 +420,8 @@ class _Budget:
             *self.of_angle(math.sqrt(2)),
             *self.repeatability([run.pp_rad for run in runs]),
             Contribution("noise of the angles in max − min", "A", noise),
+            # among many peaks of nearly the same height the largest is where the encoder's error helps
+            type_b("widening of max − min by the error of EN2", self._output.u()),
             type_b("bias of max − min by noise", abs(self.cell.mean([run.pp_bias_rad for run in runs]))),
             type_b("drift within a revolution (closure)", self.cell.mean(closures) / 2 if closures else 0.0),
             type_b("data reduction (band limit 1.25·q_max, angle grid)", 1e-3 * pp),
