@@ -27,7 +27,16 @@ from .view import view
 
 TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 #: Modules whose code decides about the bytes of the PDF.
-_LAYOUT_CODE = ("charts.py", "formatting.py", "model.py", "pdf.py", "tables.py", "texts.py", "view.py")
+_LAYOUT_CODE = (
+    "charts.py",
+    "formatting.py",
+    "model.py",
+    "pdf.py",
+    "plots.py",
+    "tables.py",
+    "texts.py",
+    "view.py",
+)
 
 
 def typesetting(software: Software) -> Typesetting:
@@ -76,7 +85,7 @@ def _draw(data: ReportData, folder: Path) -> dict[tuple[str, str], str]:
         for curve_index, curve in enumerate(run.curves):
             name = f"figure-{run_index}-{curve_index}.svg"
             (folder / name).write_bytes(
-                chart(curve, run.results, data.order.dut, data.languages, wide=is_wide(curve, run.curves))
+                chart(curve, run.results, data.order.dut, data.languages, wide=is_wide(run.curves))
             )
             figures[run.id, curve.name] = name
     return figures

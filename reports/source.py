@@ -33,7 +33,7 @@ from verification_platform.records.seal import read_seal, samples_folder
 from . import model
 from .errors import ReportError
 from .pdf import languages, typesetting
-from .thinning import thin
+from .thinning import merge_directions, thin
 
 _ENVIRONMENT = ("ambient_temperature", "ambient_humidity", "housing_temperature")
 
@@ -136,7 +136,7 @@ def load_run(folder: RunFolder) -> model.Run:
         parameters=folder.parameter_uses,
         settings=folder.parameters,
         results=tuple(evaluated.results),
-        curves=tuple(thin(curve) for curve in evaluated.curves),
+        curves=tuple(thin(curve) for curve in merge_directions(evaluated.curves)),
         channels=tuple(recording.channels.values()),
         fixture=recording.fixture,
         environment=environment(recording),

@@ -20,6 +20,7 @@ from .model import Run
 _ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
 _TIGHT = ("″", "′", "°")  # these stand close to their number
 _UNSAID = frozenset({"rank"})  # conditions that only sort
+_MOST_BUDGETS = 4
 _MATRIX_FROM, _MATRIX_COLUMNS = 9, 6
 Conditions = Mapping[str, str | float | int | bool]
 
@@ -51,7 +52,12 @@ def results_view(results: Sequence[Result]) -> dict[str, Any]:
             matrices += _matrices(group, common)
         else:
             rows += [_row(r, common) | ({} if i == 0 else {"name": None}) for i, r in enumerate(group)]
-    return {"common": _said(common, {}), "rows": rows, "matrices": matrices}
+    return {
+        "common": _said(common, {}),
+        "rows": rows,
+        "matrices": matrices,
+        "budgets": [_budget(r, common) for r in budgeted(results)],
+    }
 
 
 def _common(results: Sequence[Result]) -> Conditions:
@@ -110,7 +116,7 @@ def _symbol(quantity: str) -> dict[str, str]:
 
 def _said(conditions: Conditions, common: Conditions) -> dict[str, str]:
     """Conditions in words, without those that are said elsewhere."""
-    words = [texts.condition(k, v) for k, v in conditions.items() if k not in common and k not in _UNSAID]
+    words = texts.conditions({k: v for k, v in conditions.items() if k not in common and k not in _UNSAID})
     return pair("，".join(t.zh for t in words), ", ".join(t.en for t in words))
 
 
@@ -171,18 +177,22 @@ def summary(run: Run) -> list[dict[str, Any]]:
 
 
 def budgeted(results: Iterable[Result]) -> list[Result]:
-    """Results whose budget is printed: of each kind of quantity the judged one with the largest U; all are
-    attached."""
+    """Results whose budget is printed; all are attached.
+
+    Of each kind of judged quantity the result with the largest U; without judged quantities, of every kind the first.
+    """
     chosen: dict[str, Result] = {}
     for result in results:
-        if not result.budget:
-            continue
         key = _name_key(result)
-        best = chosen.get(key)
-        rank = (result.verdict is not Verdict.NONE, result.U)
-        if best is None or rank > (best.verdict is not Verdict.NONE, best.U):
-            chosen[key] = result
-    return list(chosen.values())
+        if not result.budget or (key in chosen and not _rank(result) > _rank(chosen[key])):
+            continue
+        chosen[key] = result
+    judged = [result for result in chosen.values() if result.limit_type is not LimitType.REPORT_ONLY]
+    return judged or list(chosen.values())[:_MOST_BUDGETS]
+
+
+def _rank(result: Result) -> tuple[bool, float]:
+    return (result.limit_type is not LimitType.REPORT_ONLY, result.U)
 
 
 _KINDS = {
@@ -194,13 +204,14 @@ _KINDS = {
 }
 
 
-def budget(result: Result) -> dict[str, Any]:
+def _budget(result: Result, common: Conditions) -> dict[str, Any]:
     symbol = result.display_unit or result.unit
     total = sum(line.share**2 for line in result.budget)
     largest = max((line.share**2 for line in result.budget), default=0.0)
     return {
         "symbol": _symbol(result.quantity),
-        "conditions": _said(result.conditions, {}),
+        "name": text(texts.quantity_name(result.quantity)),
+        "conditions": _said(result.conditions, common),
         "unit": fmt.unit_symbol(symbol) or "1",
         "u": fmt.difference(result.u, symbol),
         "U": fmt.show(result).U,
@@ -213,7 +224,7 @@ def budget(result: Result) -> dict[str, Any]:
 def _budget_line(line: Contribution, symbol: str, total: float, largest: float) -> dict[str, Any]:
     share = line.share**2 / total if total > 0 else 0.0
     return {
-        "source": line.source,
+        "source": text(texts.source(line.source)),
         "kind": line.kind,
         "distribution": pair(*_KINDS.get(line.distribution, (line.distribution, line.distribution))),
         "u": fmt.significant(line.u, 3),

@@ -8,6 +8,7 @@ left out.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from verification_platform.engine.protocol import Text
@@ -102,6 +103,7 @@ CHANNELS = {
 QUANTITIES = {
     "TE_pp": Text("传动误差峰峰值", "transmission error, peak to peak"),
     "TE_pp_worst": Text("单转最大传动误差峰峰值", "transmission error, worst single revolution"),
+    "TE_bidirectional": Text("双向传动误差峰峰值", "transmission error, both directions"),
     "TE_rms": Text("传动误差均方根", "transmission error, r.m.s."),
     "A": Text("传动误差阶次幅值", "amplitude of a transmission-error order"),
     "LM_mid": Text("空程（滞回中线）", "lost motion, midline"),
@@ -116,6 +118,11 @@ QUANTITIES = {
     "phi_min": Text("额定转矩扭转角（负）", "torsion at −T_N"),
     "W": Text("滞回损失", "hysteresis loss per loop"),
     "T_NL": Text("空载运行转矩", "no-load running torque"),
+    "T_NL_output": Text("空载运行转矩，折算到输出", "no-load running torque, at the output"),
+    "T_NL_pp": Text("空载转矩一转内峰峰值", "no-load torque, peak to peak over a turn"),
+    "TQ1_offset": Text("转矩传感器 TQ1 零偏", "zero offset of torque transducer TQ1"),
+    "torque_delay": Text("转矩通道延迟", "delay of the torque channel"),
+    "torque_zero_drift": Text("转矩零点漂移", "drift of the torque zero"),
     "T_C": Text("库仑摩擦转矩", "Coulomb friction torque"),
     "T_v": Text("粘性摩擦系数", "viscous friction coefficient"),
     "T_offset": Text("转矩零偏", "torque offset"),
@@ -134,10 +141,22 @@ class Symbol:
     sub: str
 
 
+_SYMBOLS = {
+    "reversal_offset": Symbol("Δe", "rev"),
+    "TE_bidirectional": Symbol("TE", "bidir"),
+    "TQ1_offset": Symbol("T", "1,0"),
+    "torque_delay": Symbol("Δt", "TQ2"),
+    "torque_zero_drift": Symbol("ΔT", "2,0"),
+}
+
+
 def symbol(quantity: str) -> Symbol:
-    """Split ``LM_mid(3 %)`` into base and subscript; Greek letters by name."""
+    """Split ``LM_mid`` into base and subscript; Greek letters by name; a name of words stays as it is."""
+    if quantity in _SYMBOLS:
+        return _SYMBOLS[quantity]
     base, _, sub = quantity.partition("_")
-    return Symbol(_GREEK.get(base, base), sub.replace("_", ","))
+    base = _GREEK.get(base, base)
+    return Symbol(base, sub.replace("_", ",")) if len(base) <= 4 else Symbol(quantity.replace("_", " "), "")
 
 
 def quantity_name(quantity: str) -> Text | None:
@@ -150,44 +169,108 @@ def quantity_name(quantity: str) -> Text | None:
 _CONDITIONS = {
     "load": (Text("负载", "load"), "T_N"),
     "direction": (Text("方向", "direction"), "direction"),
+    "side": (Text("侧", "side"), "side"),
     "order": (Text("阶次", "order"), ""),
     "repeat": (Text("重复", "repeat"), ""),
     "position": (Text("位置", "position"), ""),
+    "band": (Text("温度段", "temperature band"), ""),
     "speed": (Text("转速", "speed"), "r/min"),
-    "speed_rad_s": (Text("输入转速", "input speed"), "r/min"),
     "input_speed": (Text("输入转速", "input speed"), "r/min"),
     "output_speed": (Text("输出转速", "output speed"), "r/min"),
+    "rate": (Text("加载速率", "loading rate"), "N·m/s"),
+    "torque": (Text("转矩", "torque"), "N·m"),
     "p": (Text("转矩点 p", "torque point p"), "%"),
-    "side": (Text("侧", "side"), "direction"),
     "definition": (Text("定义", "definition"), ""),
-    "mode": (Text("方式", "mode"), ""),
+    "method": (Text("方式", "method"), "words"),
     "temperature": (Text("温度", "temperature"), "°C"),
+    "housing_temperature": (Text("壳体", "housing"), "°C"),
 }
 _DIRECTIONS = {
     1: Text("正向 (+)", "forward (+)"),
     -1: Text("反向 (−)", "reverse (−)"),
-    0: Text("双向", "both"),
+    0: Text("双向", "both directions"),
 }
+_SIDES = {"+": Text("正转矩侧", "positive torque"), "-": Text("负转矩侧", "negative torque")}
+_WORDS = {"dynamic": Text("动态", "dynamic"), "static": Text("静态", "static")}
 
 
-def condition(key: str, value: object) -> Text:
-    """One condition of a result in words, e.g. ``负载 50 % T_N`` / ``load 50 % T_N``; unknown keys as they
-    stand."""
-    label, how = _CONDITIONS.get(key, (Text(key.replace("_", " "), key.replace("_", " ")), ""))
-    if how == "direction" and isinstance(value, int | float) and value in _DIRECTIONS:
-        words = _DIRECTIONS[int(value)]
-        return Text(words.zh, words.en)
+def conditions(found: Mapping[str, str | float | int | bool]) -> list[Text]:
+    """Conditions of a result in words; ``from`` and ``to`` are one torque range."""
+    if "from" in found and "to" in found:
+        low, high = (plain(float(found[key]), "N·m") for key in ("from", "to"))
+        span = f"{low} … {high} {unit_symbol('N·m')}"
+        rest = {key: value for key, value in found.items() if key not in ("from", "to")}
+        return [*conditions(rest), Text(f"区间 {span}", f"range {span}")]
+    return [condition(key, value) for key, value in found.items()]
+
+
+def condition(key: str, value: str | float | int | bool) -> Text:
+    """One condition in words, e.g. ``负载 50 % T_N`` / ``load 50 % T_N``; unknown keys as they stand."""
+    words = key.replace("_", " ")
+    label, how = _CONDITIONS.get(key, (Text(words, words), ""))
+    if how == "direction" and value in _DIRECTIONS:
+        return _DIRECTIONS[int(value)]
+    if how == "side" and value in _SIDES:
+        return _SIDES[str(value)]
+    if how == "words" and value in _WORDS:
+        return _WORDS[str(value)]
     if isinstance(value, bool):
         return Text(f"{label.zh}：{'是' if value else '否'}", f"{label.en}: {'yes' if value else 'no'}")
-    if isinstance(value, str):
-        shown = value
-    elif how == "T_N" and isinstance(value, int | float):
-        shown = f"{typographic(f'{100 * value:.6g}')} % T_N"
-    elif how and isinstance(value, int | float):
-        shown = f"{plain(float(value), how)} {unit_symbol(how)}"
-    else:
-        shown = typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
+    shown = _shown(value, how)
     return Text(f"{label.zh} {shown}", f"{label.en} {shown}")
+
+
+def _shown(value: str | float | int, how: str) -> str:
+    if isinstance(value, str):
+        return value
+    if how == "T_N":
+        return f"{typographic(f'{100 * value:.6g}')} % T_N"
+    if how not in ("", "direction", "side", "words"):
+        return f"{plain(float(value), how, 4)} {unit_symbol(how)}"
+    return typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
+
+
+#: Sources of uncertainty as the protocols name them; a source that is not here is printed as it stands.
+_SOURCES = {
+    "bench drag": "台架阻力矩",
+    "bias of max − min by noise": "噪声引起的峰峰值偏移",
+    "creep within a loop (closure)": "循环内蠕变（闭合差）",
+    "data reduction": "数据处理",
+    "delay of the torque channel": "转矩通道延迟",
+    "drift between the directions": "两方向间漂移",
+    "drift while averaging (temperature, lubricant)": "平均期间漂移（温度、润滑）",
+    "drift within a revolution (closure)": "一转内漂移（闭合差）",
+    "fixture compliance C_f": "夹具柔度 C_f",
+    "mounting of EN2": "EN2 安装偏心",
+    "noise and ripple of the mean": "均值的噪声与波动",
+    "noise and ripple of the means": "均值的噪声与波动",
+    "noise in max − min": "峰峰值中的噪声",
+    "noise of angle and torque": "角度与转矩噪声",
+    "noise of the angles": "角度噪声",
+    "noise of the angles in max − min": "峰峰值中的角度噪声",
+    "opening of the loops at their ends": "循环端点张开量",
+    "repeatability between runs": "试验间重复性",
+    "repeatability between loops": "循环间重复性",
+    "repeatability": "重复性",
+    "residuals of the law": "拟合残差",
+    "sync skew": "同步偏差",
+    "taken back to the nominal speed (slope of the law)": "换算到名义转速",
+    "torque zero, drift during the run": "试验期间转矩零点漂移",
+}
+_CHANNEL_SOURCE = re.compile(r"(\w+): (certificate|resolution)\b(.*)")
+_PARTS = {", absolute part": "，绝对项", ", relative part": "，相对项"}
+
+
+def source(name: str) -> Text:
+    """A source of uncertainty in both languages."""
+    if match := _CHANNEL_SOURCE.fullmatch(name):
+        channel, what, rest = match.groups()
+        certificate = next(
+            (rest.removesuffix(part) + words for part, words in _PARTS.items() if rest.endswith(part)), rest
+        )
+        return Text(f"{channel}：{'证书' if what == 'certificate' else '分辨力'}{certificate}", name)
+    stem = max((known for known in _SOURCES if name.startswith(known)), key=len, default=None)
+    return Text(name if stem is None else _SOURCES[stem], name)
 
 
 #: Series of charts.
@@ -201,9 +284,13 @@ _SERIES = {
     "midline": Text("中线", "midline"),
     "fit": Text("拟合", "fit"),
     "measured": Text("测得", "measured"),
+    "φ_↑": Text("转矩增 φ↑", "torque rising φ↑"),
+    "φ_↓": Text("转矩减 φ↓", "torque falling φ↓"),
+    "φ_m": Text("中线 φm", "midline φm"),
+    "K_1, K_2, K_3": Text("分段刚度", "stiffness sections"),
 }
 
 
 def series_name(name: str) -> Text:
     """What a series of a chart is called in its legend; unknown names as they stand."""
-    return _SERIES.get(name, Text(name.replace("_", " "), name.replace("_", " ")))
+    return _SERIES.get(name) or QUANTITIES.get(name) or Text(name, name)

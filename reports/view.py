@@ -13,12 +13,13 @@ from typing import Any
 from verification_platform.engine.protocol import Text
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import LimitType, Verdict
+from verification_platform.metrology.units import unit
 
 from . import formatting as fmt
 from . import texts
 from .charts import is_wide
 from .model import PlottedCurve, ReportData, Run
-from .tables import budget, budgeted, pair, results_view, summary, text, verdict
+from .tables import pair, results_view, summary, text, verdict
 from .typefaces import FAMILIES
 
 #: The PDF's attachments: name, relationship, MIME type, description.
@@ -211,14 +212,13 @@ def _run(run: Run, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
         "figures": [
             {
                 "file": figures[run.id, curve.name],
-                "wide": is_wide(curve, run.curves),
+                "wide": is_wide(run.curves),
                 "caption": text(curve.title),
                 "alt": _alternative(curve),
             }
             for curve in run.curves
             if (run.id, curve.name) in figures
         ],
-        "budgets": [budget(r) for r in budgeted(run.results)],
     }
 
 
@@ -294,7 +294,9 @@ def _channel(c: ChannelRecord) -> dict[str, Any]:
     shown = {"rad": "arcsec"}.get(c.unit, c.unit)
     parts = []
     if c.U > 0:
-        parts.append(f"{fmt.difference(c.U, shown, 3)} {fmt.unit_symbol(shown)}".rstrip())
+        parts.append(
+            f"{fmt.typographic(f'{c.U / unit(shown).factor:.3g}')} {fmt.unit_symbol(shown)}".rstrip()
+        )
     if c.U_relative > 0:
         parts.append(f"{100 * c.U_relative:.3g} %")
     known = bool(c.certificate)

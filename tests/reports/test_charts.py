@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from reports import MissingGlyphError, model
-from reports.charts import _strongest, chart, expanded_uncertainties
+from reports.charts import chart
+from reports.plots import expanded_uncertainties, strongest
 from reports.thinning import MOST_POINTS, thin
 from verification_platform.engine.protocol import Curve, Text
 
@@ -53,7 +54,7 @@ def test_the_strongest_orders_are_labelled() -> None:
     values = np.zeros(500)
     values[[0, 1, 199, 399]] = (20.0, 6.0, 8.0, 3.0)
     values[7] = 0.9  # below 5 % of the largest
-    assert _strongest(values, 5) == [0, 199, 1, 399]
+    assert strongest(values, 5) == [0, 199, 1, 399]
 
 
 def test_thinning_keeps_every_extreme() -> None:
