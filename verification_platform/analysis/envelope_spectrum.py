@@ -185,7 +185,7 @@ class EnvelopeSpectrum:
 
     def _take(self, envelope: Floats) -> None:
         self._sum += float(envelope.sum())
-        self._square += float(np.dot(envelope, envelope))
+        self._square += float(np.add.reduce(envelope * envelope))
         self._count += envelope.size
         held = np.concatenate((self._held, envelope))
         half = self._length // 2
