@@ -202,31 +202,49 @@ def _layout(decoder: _Decoder) -> BlockLayout:
     return BlockLayout(group, sequence, first_row, channels, n, sequence_at, stamps_at, values_at, quality_at)
 
 
+class _Seen(NamedTuple):
+    """A layout met before, and what must be the same for a message to have it."""
+
+    layout: BlockLayout
+    head: bytes  # everything before the stamps
+    fixed: list[tuple[int, int]]  # where texts and counts lie; between them is padding, which may be anything
+    counts: list[tuple[int, bytes]]  # counts behind the head
+
+
 class LayoutReader:
     """`block_layout` of many messages in turn: most blocks of a group differ in their numbers only.
 
-    A message of a size seen before is taken to have the layout seen then if all its texts and counts are the
-    same.
+    A message of a size seen before has the layout seen then if all its texts and counts are the same.
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, tuple[BlockLayout, list[tuple[int, int, bytes]]]] = {}
+        self._seen: dict[int, _Seen] = {}
 
     def read(self, data: memoryview) -> BlockLayout:
         """Layout of an encoded SampleBlock. Raises RecordingError as `block_layout`."""
         seen = self._seen.get(len(data))
-        if seen is not None and data[:2] == _HEADER[:2]:
-            layout, fixed = seen
-            for start, end, expected in fixed:
-                if data[start:end] != expected:
-                    break
-            else:
-                sequence, first_row = _UINT64_PAIR.unpack_from(data, layout.sequence_at)
-                return BlockLayout(layout.group, sequence, first_row, *layout[3:])
+        if seen is not None and self._same(data, seen):
+            sequence, first_row = _UINT64_PAIR.unpack_from(data, seen.layout.sequence_at)
+            return BlockLayout(seen.layout.group, sequence, first_row, *seen.layout[3:])
         decoder = _Decoder(data, "SampleBlock")
         layout = _layout(decoder)
-        self._seen[len(data)] = layout, [(start, end, bytes(data[start:end])) for start, end in decoder.fixed]
+        end = layout.stamps_at
+        self._seen[len(data)] = _Seen(
+            layout,
+            bytes(data[:end]),
+            [span for span in decoder.fixed if span[1] <= end],
+            [(start, bytes(data[start:stop])) for start, stop in decoder.fixed if stop > end],
+        )
         return layout
+
+    @staticmethod
+    def _same(data: memoryview, seen: _Seen) -> bool:
+        head, at = bytes(data[: seen.layout.stamps_at]), seen.layout.sequence_at
+        if head[:2] != _HEADER[:2] or any(data[start : start + 4] != count for start, count in seen.counts):
+            return False
+        if head[12:at] == seen.head[12:at] and head[at + 16 :] == seen.head[at + 16 :]:
+            return True
+        return all(head[start:stop] == seen.head[start:stop] for start, stop in seen.fixed)
 
 
 def block_arrays(
