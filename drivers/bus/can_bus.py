@@ -25,6 +25,9 @@ from drivers.bus.frame import ERROR_BUS_OFF, Frame
 from drivers.bus.unix_can import UnixCanBus
 from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
+#: So many garbled lines in a row are no disturbance any more: wrong bit rate, or not a CAN adapter.
+_MOST_GARBLED = 50
+
 
 class CanBus:
     """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages."""
@@ -32,7 +35,7 @@ class CanBus:
     def __init__(self, name: str, bus: can.BusABC) -> None:
         self.name = name
         self._bus = bus
-        self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "tx_full": 0}
+        self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "garbled": 0, "tx_full": 0}
 
     def send(self, frame: Frame) -> None:
         """Raises TransportTimeout when the transmit queue is full (nobody acknowledges), TransportLost,
@@ -75,11 +78,18 @@ class CanBus:
             self._bus.shutdown()
 
     def _receive(self, timeout_s: float) -> Frame | None:
+        garbled = 0
         while True:
             try:
                 message = self._bus.recv(timeout_s)
-            except (can.CanError, OSError, ValueError) as error:
+            except (can.CanError, OSError) as error:
                 raise self._lost(error) from error
+            except ValueError as error:  # slcan: a garbled line
+                self.counters["garbled"] += 1
+                garbled += 1
+                if garbled > _MOST_GARBLED:
+                    raise self._lost(error) from error
+                continue
             if message is None:
                 return None
             stamp = time.monotonic()

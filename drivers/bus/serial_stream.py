@@ -9,15 +9,19 @@ the call: all become one `TransportLost`. POSIX only.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 import select
 import termios
 import time
+from pathlib import Path
 
 import serial
 
 from drivers.device import TransportLost, TransportTimeout
+
+log = logging.getLogger(__name__)
 
 _URI = re.compile(
     r"serial:(?P<path>[^@]+)(?:@(?P<baud>\d+)(?:,(?P<bits>[78])(?P<parity>[NEO])(?P<stop>[12]))?)?$"
@@ -92,6 +96,18 @@ class SerialStream:
         )
 
 
+def latency_warning(path: str, sysfs: Path = Path("/sys/class/tty")) -> str | None:
+    """What to tell the technician when a USB adapter (FTDI) holds bytes back; None when it does not, or is none."""
+    timer = sysfs / Path(path).resolve().name / "device" / "latency_timer"
+    try:
+        milliseconds = int(timer.read_text())
+    except (OSError, ValueError):
+        return None
+    if milliseconds <= 1:
+        return None
+    return f"{path} holds answers back for up to {milliseconds} ms; set it to 1 ms: echo 1 | sudo tee {timer}"
+
+
 def open_serial(name: str, uri: str, baudrate: int) -> SerialStream:
     """Open `uri`; `baudrate` holds unless the URI names one. Raises TransportLost when it cannot be
     opened.
@@ -115,4 +131,7 @@ def open_serial(name: str, uri: str, baudrate: int) -> SerialStream:
     except (*_GONE, ValueError) as error:
         hint = "check the cable, the permissions (group dialout) and that no other program has the port open"
         raise TransportLost(name, f"cannot open {uri} ({error})", hint) from error
+    warning = latency_warning(match["path"])
+    if warning is not None:
+        log.warning("%s: %s", name, warning)
     return SerialStream(name, port)

@@ -293,6 +293,10 @@ class Unwrap:
         self._last: int | None = None
         self._total = 0
 
+    def restart(self) -> None:
+        """The next reading is taken as it is."""
+        self._last = None
+
     def __call__(self, count: int) -> int:
         if self._last is None:
             self._total = count

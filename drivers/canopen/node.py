@@ -80,7 +80,16 @@ class CanopenNode:
         return self._sdo
 
     def attach(self, bus: FrameBus, on_other: Callable[[Frame], None]) -> None:
+        """A bus has been opened: everything known so far is forgotten."""
         self._sdo = SdoClient(bus, self.name, self.node, on_other)
+        self.values = dict.fromkeys(self.model.signals, math.nan)
+        self.bad = self.lost = self._monitored = False
+        self.fault = self._unread = self.missing_since_s = None
+        self.fresh[:] = [False] * len(self.fresh)
+        for entries in self._readers:
+            for _, _, _, unwrap in entries:
+                if unwrap is not None:
+                    unwrap.restart()
 
     def identify(self) -> Identity:
         """Identity object 1018h, 1008h and 100Ah. Raises IdentityMismatch when it is not the described

@@ -18,7 +18,8 @@ from drivers.canopen.model import load_model as canopen_model
 from drivers.device import Command, Mode
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_slave import EmulatedSlave
-from drivers.modbus.group import ModbusDevice, ModbusGroup
+from drivers.modbus.device import ModbusDevice
+from drivers.modbus.group import ModbusGroup
 from drivers.modbus.model import load_model as modbus_model
 
 

@@ -488,3 +488,16 @@ def test_counters_and_load_are_evidence(bench: Any, can_group: CanopenGroup) -> 
     assert counters["AX1"]["missed"] == 0
     assert counters["can0"]["rx"] > 250
     assert 0.0 < can_group.load() < can_group.planned_load() * 2
+
+
+def test_a_lost_bus_can_be_opened_again(bench: Any, can_group: CanopenGroup) -> None:
+    can_group.open()
+    bench.on_loop(lambda: bench.host.racks["can0"].unplug("EN2"))
+    fault_of(can_group)
+    can_group.hush()
+    rack = bench.host.racks["can0"]
+    bench.on_loop(lambda: rack.hub.join(rack._seats["EN2"]))
+    can_group.open()
+    assert can_group.state("EN2") is DeviceState.READY
+    row = cycles(can_group, {}, 3)[-1]
+    assert row.quality == [Quality.GOOD] * 4

@@ -21,7 +21,8 @@ from drivers.device import (
     TransportTimeout,
 )
 from drivers.modbus.codec import Function, read_request, write_register
-from drivers.modbus.group import ModbusDevice, ModbusGroup
+from drivers.modbus.device import ModbusDevice
+from drivers.modbus.group import ModbusGroup
 from drivers.modbus.model import load_model
 from drivers.modbus.rtu import ModbusException, RtuMaster
 

@@ -16,7 +16,8 @@ from drivers.canopen.group import CanopenGroup, Column
 from drivers.canopen.node import CanopenNode
 from drivers.device import Group, Mode, Signal
 from drivers.modbus import model as modbus
-from drivers.modbus.group import ModbusDevice, ModbusGroup
+from drivers.modbus.device import ModbusDevice
+from drivers.modbus.group import ModbusGroup
 
 from .description import BenchDescription, BenchError, Device
 

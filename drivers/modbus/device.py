@@ -1,0 +1,144 @@
+"""One Modbus unit on the line: identification, readings, health."""
+
+from __future__ import annotations
+
+import math
+import struct
+
+from drivers.device import (
+    DeviceState,
+    Identity,
+    IdentityMismatch,
+    ProtocolViolation,
+    Quality,
+    Signal,
+    TransportLost,
+    TransportTimeout,
+)
+from drivers.modbus.codec import Function, read_request, response_bytes
+from drivers.modbus.model import ModbusModel
+from drivers.modbus.rtu import ModbusException, RtuMaster
+
+LOST_AFTER = 3
+BACK_OFF_S = 1.0
+START_TIMEOUT_S = 0.2
+_IDENTITY = struct.Struct(">HIH")
+_IDENTITY_REGISTERS = 4
+
+
+class ModbusDevice:
+    """One unit on the line: identification, readings, health. `serial`, when given, is the only one
+    accepted.
+    """
+
+    def __init__(self, name: str, unit: int, model: ModbusModel, serial: str | None = None) -> None:
+        if not 1 <= unit <= 247:
+            raise ValueError(f"{name}: unit {unit} is outside 1…247")
+        self.name, self.unit, self.model = name, unit, model
+        self.counters = {"crc": 0, "timeout": 0, "nak": 0, "stray": 0}
+        self.values: dict[str, float] = dict.fromkeys(model.readings, math.nan)
+        self.bad = False
+        self.sampled_s = -math.inf
+        self.next_poll_s = -math.inf
+        self.lost = False
+        self._misses = 0
+        self._master: RtuMaster | None = None
+        self._serial = serial
+        self._identity: Identity | None = None
+        self._request = read_request(model.function, model.address, model.count)
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self.model.offered()
+
+    @property
+    def state(self) -> DeviceState:
+        return DeviceState.LOST if self.lost else DeviceState.READY
+
+    @property
+    def every_cycle(self) -> bool:
+        return self.model.period_s == 0.0
+
+    def wire_bytes(self) -> int:
+        """Bytes of one poll, request and response."""
+        return 8 + response_bytes(self._request)
+
+    def attach(self, master: RtuMaster) -> None:
+        """A line has been opened: everything known so far is forgotten, except who the device was."""
+        self._master = master
+        self.values = dict.fromkeys(self.model.readings, math.nan)
+        self.sampled_s = self.next_poll_s = -math.inf
+        self.bad = self.lost = False
+        self._misses = 0
+
+    def identify(self) -> Identity:
+        """Raises IdentityMismatch when it is not the described device, TransportTimeout, ProtocolViolation."""
+        self._identity = self._ask_identity(hurried=False)
+        return self._identity
+
+    def _ask_identity(self, *, hurried: bool) -> Identity:
+        """At start with time and repetitions, `hurried` within a cycle with neither."""
+        if self._master is None:
+            raise TransportLost(self.name, "the line is not open")
+        timeout_s, retries = (self.model.timeout_s, 0) if hurried else (START_TIMEOUT_S, 2)
+        request = read_request(Function.READ_HOLDING, self.model.identity_address, _IDENTITY_REGISTERS)
+        pdu = self._master.ask(self.name, self.unit, request, timeout_s, self.counters, retries).pdu
+        number, serial, firmware = _IDENTITY.unpack(pdu[2:])
+        if number != self.model.model_number:
+            raise IdentityMismatch(
+                self.name,
+                f"model number is {number:04X}h, {self.model.name} has {self.model.model_number:04X}h",
+                "check address and model in the bench file",
+            )
+        wanted = self._serial or (self._identity.serial if self._identity else None)
+        if wanted is not None and str(serial) != wanted:
+            raise IdentityMismatch(
+                self.name,
+                f"serial number is {serial}, expected {wanted}",
+                "update the bench file and calibrations",
+            )
+        return Identity(self.name, self.model.name, str(serial), f"{firmware / 100:.2f}")
+
+    def poll(self, now_s: float) -> float | None:
+        """Read all signals. Returns when the device began to answer, None when it did not.
+
+        Raises TransportLost.
+        """
+        if self._master is None:
+            raise TransportLost(self.name, "the line is not open")
+        try:
+            if self.lost:
+                self._ask_identity(hurried=True)
+                self.lost = False
+                self._misses = 0
+                return None
+            answer = self._master.ask(
+                self.name, self.unit, self._request, self.model.timeout_s, self.counters
+            )
+        except (TransportTimeout, ProtocolViolation, ModbusException, IdentityMismatch):
+            self._misses += 1
+            self.lost = self.lost or self._misses >= LOST_AFTER
+            self.next_poll_s = now_s + (BACK_OFF_S if self.lost else self.model.slowest_s)
+            return None
+        registers = answer.pdu[2:]
+        for name, reading in self.model.readings.items():
+            start = 2 * reading.register
+            number = reading.number.unpack(registers[start : start + reading.number.size])
+            self.values[name] = number * reading.scale + reading.offset
+        status = 2 * self.model.status_register
+        self.bad = registers[status : status + 2] != b"\0\0"
+        self._misses = 0
+        self.sampled_s = answer.begun_s
+        self.next_poll_s = now_s + self.model.period_s
+        return answer.begun_s
+
+    def quality(self, signal: str, cycle_s: float, now_s: float) -> Quality:
+        """`cycle_s` is when the present cycle began."""
+        if math.isnan(self.values[signal]):
+            return Quality.BAD
+        good = (
+            self.sampled_s >= cycle_s if self.every_cycle else now_s - self.sampled_s <= self.model.max_age_s
+        )
+        if not good:
+            return Quality.STALE
+        return Quality.BAD if self.bad else Quality.GOOD
