@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
+from mcap.writer import CompressionType, Writer
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 
@@ -309,3 +310,37 @@ def test_seal_digest_is_that_of_the_files(tmp_path: Path, writer_in: Callable[..
     assert seal_digest(tmp_path) == writer.seal_digest == verify_seal(tmp_path).digest
     entry = (tmp_path / "samples/seal.json").read_text()
     assert hashlib.sha256((tmp_path / "samples/000000.mcap").read_bytes()).hexdigest() in entry
+
+
+@pytest.mark.parametrize("compression", [CompressionType.ZSTD, CompressionType.LZ4])
+def test_segments_compressed_afterwards_are_read(
+    tmp_path: Path, recorded: Callable[..., Any], compression: CompressionType
+) -> None:
+    """``mcap compress`` breaks the seal, as it must, but not the content."""
+    recorded(tmp_path, [100] * 5, [20], [{}])
+    path = tmp_path / "packed.mcap"
+    with (tmp_path / "000000.mcap").open("rb") as source, path.open("wb") as target:
+        reader, writer = make_reader(source), Writer(target, compression=compression)
+        writer.start("ros2")
+        for found in reader.iter_metadata():
+            writer.add_metadata(found.name, found.metadata)
+        channels: dict[int, int] = {}
+        for schema, channel, message in reader.iter_messages(log_time_order=False):
+            assert schema is not None
+            if channel.id not in channels:
+                schema_id = writer.register_schema(schema.name, schema.encoding, schema.data)
+                channels[channel.id] = writer.register_channel(channel.topic, "cdr", schema_id)
+            writer.add_message(channels[channel.id], message.log_time, message.data, message.publish_time)
+        writer.finish()
+    with pytest.raises(RecordingError, match="is not part of the recording"):
+        open_recording(path)
+    (packed,), (plain,) = (
+        open_recording(path, check_seal=False).segments(),
+        open_recording(tmp_path / "000000.mcap").segments(),
+    )
+    assert packed.read("input_angle").values.tobytes() == plain.read("input_angle").values.tobytes()
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 3] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(RecordingError, match=r"damaged: chunk 0"):
+        open_recording(path, check_seal=False)
