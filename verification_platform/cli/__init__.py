@@ -13,16 +13,23 @@ from typing import Annotated
 import typer
 
 from drivers.device import DriverError
+from reports.errors import ReportError
 from verification_platform.bench.description import BenchError
+from verification_platform.engine.journal import JournalError
 from verification_platform.engine.protocol import ProtocolError
+from verification_platform.metrology.decision import DecisionError
 from verification_platform.metrology.units import UnitError
 from verification_platform.records import RecordingError
+from verification_platform.ros import GraphError, RosMissing
 
 from . import bench, catalogue, data, demo, report, run
 from .errors import CommandError, ExitCode
 
 #: Every layer's family of errors that a user can cause and mend.
-_USER_ERRORS = (BenchError, UnitError, ProtocolError, RecordingError, DriverError)
+_USER_ERRORS = (
+    BenchError, UnitError, DecisionError, ProtocolError, JournalError, RecordingError, DriverError, GraphError, RosMissing,
+    ReportError,
+)  # fmt: skip
 _UsageError = typer.BadParameter.__mro__[1]  # typer vendors click; this is the public way to its UsageError
 
 app = typer.Typer(

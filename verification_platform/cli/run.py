@@ -7,7 +7,6 @@ prepared runs, on the built-in simulator or in one ROS graph; `summary` shows wh
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,9 +32,6 @@ from verification_platform.records import RecordingError
 from .errors import CommandError, ExitCode, exit_code
 from .parameters import parse_settings, protocol_parameters
 from .view import RunProgress, confirm, console, print_evaluation
-
-#: The files as given, kept with the run.
-BENCH_COPY, DUT_COPY = Path("inputs/bench.toml"), Path("inputs/dut.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ def run(
 
 def resume(run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of an interrupted run.")]) -> None:
     """Continue an interrupted run at the step it had reached; the gap is stated in its report."""
-    raise typer.Exit(summary(run_jobs([RunFolder.load(run)], resume=True)))
+    raise typer.Exit(summary(run_jobs([RunFolder.load(run)])))
 
 
 def prepare(job: Job, path: Path, *, seed: int | None, clock: str, transport: str) -> RunFolder:
@@ -113,17 +109,13 @@ def prepare(job: Job, path: Path, *, seed: int | None, clock: str, transport: st
         )
     parameters = protocol_parameters(protocol, dict(job.settings))
     preflight(protocol, parameters, order, bench).require()
-    folder = RunFolder.create(
+    return RunFolder.create(
         path, protocol, parameters, order, bench,
         seed=seed, clock=clock, transport=transport, resolutions=resolutions(bench),
     )  # fmt: skip
-    for source, target in ((job.bench, BENCH_COPY), (job.dut, DUT_COPY)):
-        (path / target).parent.mkdir(exist_ok=True)
-        shutil.copyfile(source, path / target)
-    return folder
 
 
-def run_jobs(folders: Sequence[RunFolder], *, resume: bool = False) -> list[Done]:
+def run_jobs(folders: Sequence[RunFolder]) -> list[Done]:
     """Execute prepared runs in turn, all in one ROS graph where they go through ROS.
 
     Ends after the first run that does not come to its end.
@@ -138,13 +130,13 @@ def run_jobs(folders: Sequence[RunFolder], *, resume: bool = False) -> list[Done
         )
     from verification_platform.ros import Graph  # only a run through ROS needs it
 
-    graph = Graph(first.path / BENCH_COPY, first.path / DUT_COPY, first.path / "graph", seed=first.seed)
+    graph = Graph(first.bench, first.order, first.path / "graph", seed=first.seed)
     with contextlib.ExitStack() as stack:
         with console.status("starting the ROS graph …"):
             stack.enter_context(graph)
         return _each(
             folders,
-            lambda folder, show: graph.run(folder.path, on_progress=show, confirm=confirm, resume=resume),
+            lambda folder, show: graph.run(folder.path, on_progress=show, confirm=confirm),
         )
 
 
