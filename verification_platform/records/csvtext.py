@@ -44,6 +44,7 @@ class NumberTable:
         self.path, self._layout = path, layout
         self._pieces = _pieces(path, layout.encoding)
         self._rest, self._line = b"", 0
+        self._blank_lines: list[int] = []  # met, and not yet known whether data follows them
         for _ in range(layout.skip_lines):
             self._take_line()
         self.header = self._cells(self._take_line()) if layout.header else []
@@ -147,6 +148,7 @@ class NumberTable:
         k = len(self.header) or text.partition(b"\n")[0].count(delimiter) + 1
         regular = (
             n > 0
+            and not self._blank_lines
             and len(delimiter) == 1
             and len(ends) == n * k
             and bool((raw[ends[k - 1 :: k]] == _NEWLINE).all())
@@ -178,7 +180,12 @@ class NumberTable:
             if not any(cell.strip() for cell in cells):
                 if len(cells) > 1:
                     raise self._wrong_cell(number, 0, "")
+                self._blank_lines.append(number)
                 continue
+            if self._blank_lines and len(cells) == 1:  # in a single column a blank line is a missing value
+                rows += [[self._number(blank, 0, "")] for blank in self._blank_lines]
+                lines += self._blank_lines
+            self._blank_lines = []
             if len(cells) <= max(self._columns) or (self.header and len(cells) != len(self.header)):
                 raise RecordingError(
                     f"{self.path}, line {number}: has {len(cells)} cells, "
