@@ -139,6 +139,14 @@ class AverageResult:
     samples: int
     unused_samples: int
     direction: int
+    start_rad: float
+    period_rad: float
+
+    def over_angle(self) -> Complexes:
+        """Coefficients of e^{jq·2πθ/period} over the angle θ itself: comparable between runs and directions."""
+        turned = self.coefficients if self.direction > 0 else self.coefficients.conj()
+        start = _TURN * math.fmod(self.start_rad / self.period_rad, 1.0)
+        return np.asarray(turned * np.exp(-1j * start * np.arange(turned.size)))
 
     def curve(self, points: int) -> Floats:
         """The average at α = k/points of a period, k = 0 … points − 1; points > twice the highest order."""
@@ -202,6 +210,8 @@ class TimeSynchronousAverage:
             samples=n,
             unused_samples=data.samples - n,
             direction=data.direction,
+            start_rad=data.origin[0],
+            period_rad=data.period,
         )
 
 
