@@ -55,11 +55,11 @@ def decouple(
     if offset:
         design = np.vstack([g, np.ones(f.shape[1])])
         _require_rank(design, 7, "calibration loads with an offset")
-        answer = np.linalg.lstsq(design.T, v.T, rcond=None)[0].T
-        sensitivity, zero = answer[:, :6], answer[:, 6]
+        answer = np.asarray(np.linalg.lstsq(design.T, v.T, rcond=None)[0].T, dtype=np.float64)
+        sensitivity, zero = answer[:, :6], np.asarray(answer[:, 6])
     else:
         _require_rank(g, 6, "calibration loads")
-        sensitivity = np.linalg.lstsq(g.T, v.T, rcond=None)[0].T
+        sensitivity = np.asarray(np.linalg.lstsq(g.T, v.T, rcond=None)[0].T, dtype=np.float64)
     w = v - zero[:, None]
     _require_rank(w, 6, "signals")
     scaled = np.linalg.lstsq(w.T, g.T, rcond=None)[0].T
