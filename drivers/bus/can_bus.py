@@ -22,7 +22,8 @@ from typing import Any
 import can
 
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
-from drivers.bus.unix_can import UnixCanBus
+from drivers.bus.transport import FrameBus
+from drivers.bus.unix_bus import UnixFrameBus
 from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
 #: So many garbled lines in a row are no disturbance any more: wrong bit rate, or not a CAN adapter.
@@ -119,14 +120,14 @@ class CanBus:
         )
 
 
-def open_can(name: str, uri: str, bitrate: int) -> CanBus:
+def open_can(name: str, uri: str, bitrate: int) -> FrameBus:
     """Open the bus `uri` (see the table above). Raises TransportLost when it does not exist or cannot be
     opened.
     """
     scheme, _, rest = uri.partition(":")
     try:
         if scheme == "unix":
-            return CanBus(name, UnixCanBus(rest))
+            return UnixFrameBus(name, rest)
         if scheme == "socketcan":
             return CanBus(name, can.Bus(interface="socketcan", channel=rest))
         if scheme == "slcan":

@@ -12,7 +12,10 @@ from drivers.bus.frame import Frame
 
 
 class FrameBus(Protocol):
-    """A CAN bus."""
+    """A CAN bus. `counters` are evidence: rx, tx, error_frames, garbled, tx_full."""
+
+    @property
+    def counters(self) -> dict[str, int]: ...
 
     def send(self, frame: Frame) -> None: ...
 

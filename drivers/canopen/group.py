@@ -123,6 +123,7 @@ class CanopenGroup:
         self._next_beat_s = 0.0
         self._bits, self._since_s = 0, 0.0
         self._foreign = 0
+        self._last_counters: dict[str, int] = {}
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, time.monotonic())
 
@@ -244,14 +245,20 @@ class CanopenGroup:
     def hush(self) -> None:
         """Close the bus without another word, so that the drives' own watchdogs act."""
         if self._bus is not None:
+            self._bus_counters()
             self._bus.close()
             self._bus = None
 
     def counters(self) -> dict[str, dict[str, int]]:
         """By device; the bus itself under its own name."""
         found = {node.name: dict(node.counters) for node in self._nodes.values()}
-        found[self._name] = {"foreign": self._foreign, **dict(getattr(self._bus, "counters", {}))}
+        found[self._name] = {"foreign": self._foreign, **self._bus_counters()}
         return found
+
+    def _bus_counters(self) -> dict[str, int]:
+        if self._bus is not None:
+            self._last_counters = dict(self._bus.counters)
+        return self._last_counters
 
     def load(self) -> float:
         elapsed = time.monotonic() - self._since_s

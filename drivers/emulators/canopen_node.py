@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from drivers.bus.frame import Frame
 from drivers.canopen.codec import (
@@ -23,9 +24,10 @@ from drivers.canopen.codec import (
     NmtCommand,
     NmtState,
     PdoLayout,
+    bits_of,
 )
 from drivers.canopen.model import CanopenModel
-from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused, SdoServer
+from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused, SdoServer, Slot
 from drivers.emulators.plant import Plant
 
 NOT_MAPPABLE, PDO_TOO_LONG = 0x06040041, 0x06040042
@@ -34,7 +36,7 @@ _DISABLED = 0x8000_0000
 _HEARTBEAT_ERROR = 0x8130
 _COMMUNICATION_ERROR = 0x11  # error register 1001h: generic and communication
 
-Mapped = tuple[tuple[tuple[int, int], ...], PdoLayout]
+Mapped = tuple[tuple[Slot, ...], PdoLayout]
 
 
 class EmulatedNode:
@@ -64,6 +66,9 @@ class EmulatedNode:
         self.nmt_state = NmtState.BOOT_UP
         self._rpdo_data: dict[int, bytes] = {}
         self._mappings: dict[int, Mapped | None] = {}
+        self._wiring: dict[int, Callable[[bytes], None]] | None = None
+        self._tpdos: list[tuple[int, tuple[Slot, ...], PdoLayout]] | None = None
+        self._consumer_s = 0.0
         self._next_heartbeat_s = math.inf
         self._master_heard_s: float | None = None
 
@@ -107,27 +112,11 @@ class EmulatedNode:
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """Everything except SYNC."""
         self.now_s = now_s
-        if frame.extended or frame.remote or frame.error:
-            return
-        can_id, data = frame.can_id, frame.data
-        if can_id == 0x000:
-            if len(data) == 2 and data[1] in (0, self.node):
-                self._nmt(data[0], now_s)
-        elif can_id == SDO_CLIENT_BASE + self.node:
-            if self.nmt_state is not NmtState.STOPPED:
-                response = self._server.respond(data)
-                if response is not None:
-                    self._send(Frame(SDO_SERVER_BASE + self.node, response))
-        elif can_id >= HEARTBEAT_BASE:
-            watched = self.objects.get(0x1016, 1)
-            if watched & 0xFFFF and can_id - HEARTBEAT_BASE == watched >> 16:
-                self._master_heard_s = now_s
-        elif self.nmt_state is NmtState.OPERATIONAL:
-            for number in range(PDO_COUNT):
-                if self.objects.get(0x1400 + number, 1) == can_id:
-                    self._rpdo_data[number] = data
-                    if self.objects.get(0x1400 + number, 2) >= 254:  # event-driven: at once
-                        self._apply_rpdos()
+        if self._wiring is None:
+            self._wiring = self._wire()
+        handler = self._wiring.get(frame.can_id)
+        if handler is not None and not (frame.extended or frame.remote or frame.error):
+            handler(frame.data)
 
     def latch(self, now_s: float) -> None:
         """SYNC, first phase: read the plant."""
@@ -140,15 +129,11 @@ class EmulatedNode:
         """
         if self.nmt_state is not NmtState.OPERATIONAL:
             return
+        if self._tpdos is None:
+            self._tpdos = self._compile_tpdos()
         if not self.mute_tpdo:
-            for number in range(PDO_COUNT):
-                can_id = self.objects.get(0x1800 + number, 1)
-                if can_id & _DISABLED or self.objects.get(0x1800 + number, 2) != 1:
-                    continue
-                mapped = self._mapping(0x1A00 + number)
-                if mapped is not None:
-                    keys, layout = mapped
-                    self._send(Frame(can_id, layout.pack(*(self.objects.get(*key) for key in keys))))
+            for can_id, slots, layout in self._tpdos:
+                self._send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
         self._apply_rpdos()
         self.actuate()
 
@@ -172,7 +157,42 @@ class EmulatedNode:
 
     # ── inside ──
 
-    def _nmt(self, command: int, now_s: float) -> None:
+    def _wire(self) -> dict[int, Callable[[bytes], None]]:
+        """Which identifiers this device listens to, as configured now."""
+        wiring: dict[int, Callable[[bytes], None]] = {
+            0x000: self._nmt,
+            SDO_CLIENT_BASE + self.node: self._sdo,
+        }
+        watched = self.objects.get(0x1016, 1)
+        if watched & 0xFFFF:
+            wiring[HEARTBEAT_BASE + (watched >> 16)] = self._master_heard
+        for number in range(PDO_COUNT):
+            can_id = self.objects.get(0x1400 + number, 1)
+            if not can_id & _DISABLED:
+                wiring[can_id] = partial(self._rpdo_received, number)
+        return wiring
+
+    def _master_heard(self, _data: bytes) -> None:
+        self._master_heard_s = self.now_s
+
+    def _sdo(self, data: bytes) -> None:
+        if self.nmt_state is NmtState.STOPPED:
+            return
+        response = self._server.respond(data)
+        if response is not None:
+            self._send(Frame(SDO_SERVER_BASE + self.node, response))
+
+    def _rpdo_received(self, number: int, data: bytes) -> None:
+        if self.nmt_state is not NmtState.OPERATIONAL:
+            return
+        self._rpdo_data[number] = data
+        if self.objects.get(0x1400 + number, 2) >= 254:  # event-driven: at once
+            self._apply_rpdos()
+
+    def _nmt(self, data: bytes) -> None:
+        if len(data) != 2 or data[1] not in (0, self.node):
+            return
+        command, now_s = data[0], self.now_s
         match command:
             case NmtCommand.START:
                 self.nmt_state = NmtState.OPERATIONAL
@@ -192,33 +212,47 @@ class EmulatedNode:
     def _apply_rpdos(self) -> None:
         pending, self._rpdo_data = self._rpdo_data, {}
         for number, data in pending.items():
-            mapped = self._mapping(0x1600 + number)
+            mapping = 0x1600 + number
+            if mapping not in self._mappings:
+                self._mappings[mapping] = self._mapping(mapping)
+            mapped = self._mappings[mapping]
             if mapped is None or len(data) < mapped[1].size:
                 self.emergency(0x8210, _COMMUNICATION_ERROR)  # PDO not processed, length error
                 continue
-            for key, value in zip(mapped[0], mapped[1].unpack(data[: mapped[1].size]), strict=True):
-                slot = self.objects.slots[key]
-                self.objects.put(*key, value)
+            slots, layout = mapped
+            for slot, value in zip(slots, layout.unpack(data[: layout.size]), strict=True):
+                slot.number = value
                 if slot.written is not None:
                     slot.written(value)
 
+    def _compile_tpdos(self) -> list[tuple[int, tuple[Slot, ...], PdoLayout]]:
+        found = []
+        for number in range(PDO_COUNT):
+            can_id = self.objects.get(0x1800 + number, 1)
+            mapped = self._mapping(0x1A00 + number)
+            if mapped is not None and not can_id & _DISABLED and self.objects.get(0x1800 + number, 2) == 1:
+                found.append((can_id, *mapped))
+        return found
+
     def _mapping(self, index: int) -> Mapped | None:
-        if index not in self._mappings:
-            count = self.objects.get(index, 0)
-            words = [MappedObject.unpack(self.objects.get(index, n + 1)) for n in range(count)]
-            keys = tuple((w.index, w.subindex) for w in words)
-            layout = PdoLayout([(f"{i:04X}", self.objects.slots[i, s].kind) for i, s in keys])
-            self._mappings[index] = (keys, layout) if count else None
-        return self._mappings[index]
+        """Objects and layout of a mapping record, None while it is empty."""
+        words = [
+            MappedObject.unpack(self.objects.get(index, n + 1)) for n in range(self.objects.get(index, 0))
+        ]
+        slots = tuple(self.objects.slots[w.index, w.subindex] for w in words)
+        layout = PdoLayout([(str(n), slot.kind) for n, slot in enumerate(slots)])
+        return (slots, layout) if slots else None
+
+    def _rewired(self, _value: int) -> None:
+        """The configuration has changed: what was derived from it is derived again when needed."""
+        self._wiring, self._tpdos = None, None
+        self._mappings.clear()
 
     def _producer_s(self) -> float:
         return self.objects.get(0x1017) / 1000.0
 
     def _watchdog_due(self) -> float:
-        milliseconds = self.objects.get(0x1016, 1) & 0xFFFF
-        if self._master_heard_s is None or not milliseconds:
-            return math.inf
-        return self._master_heard_s + milliseconds / 1000.0
+        return math.inf if self._master_heard_s is None else self._master_heard_s + self._consumer_s
 
     def _dictionary(self) -> ObjectDictionary:
         model, objects = self.model, ObjectDictionary()
@@ -245,8 +279,9 @@ class EmulatedNode:
 
     def _add_pdo(self, objects: ObjectDictionary, parameter: int, mapping: int, can_id: int) -> None:
         objects.add(parameter, 0, "u8", 2)
-        objects.add(parameter, 1, "u32", _DISABLED | can_id, "rw")
-        objects.add(parameter, 2, "u8", 1, "rw").check = _known_type
+        objects.add(parameter, 1, "u32", _DISABLED | can_id, "rw").written = self._rewired
+        kind = objects.add(parameter, 2, "u8", 1, "rw")
+        kind.check, kind.written = _known_type, self._rewired
 
         def writable(_value: int) -> None:
             if not objects.get(parameter, 1) & _DISABLED:
@@ -258,7 +293,7 @@ class EmulatedNode:
             slot = objects.slots.get((entry.index, entry.subindex))
             if slot is None:
                 raise Refused(0x06020000)
-            if not slot.mappable or len(slot.value) * 8 != entry.bits:
+            if not slot.mappable or slot.kind == "text" or bits_of(slot.kind) != entry.bits:
                 raise Refused(NOT_MAPPABLE)
 
         def checked_count(count: int) -> None:
@@ -267,17 +302,19 @@ class EmulatedNode:
                 raise Refused(PDO_TOO_LONG)
             if sum(objects.get(mapping, n + 1) & 0xFF for n in range(count)) > 64:
                 raise Refused(PDO_TOO_LONG)
-            self._mappings.pop(mapping, None)
 
-        objects.add(mapping, 0, "u8", 0, "rw").check = checked_count
+        count = objects.add(mapping, 0, "u8", 0, "rw")
+        count.check, count.written = checked_count, self._rewired
         for subindex in range(1, 9):
             objects.add(mapping, subindex, "u32", 0, "rw").check = checked_entry
 
     def _producer_written(self, milliseconds: int) -> None:
         self._next_heartbeat_s = self.now_s + milliseconds / 1000.0 if milliseconds else math.inf
 
-    def _consumer_written(self, _word: int) -> None:
+    def _consumer_written(self, word: int) -> None:
         self._master_heard_s = None  # monitoring starts with the next heartbeat
+        self._consumer_s = (word & 0xFFFF) / 1000.0
+        self._rewired(word)
 
 
 def _only_zero(value: int) -> None:

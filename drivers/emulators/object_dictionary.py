@@ -25,13 +25,15 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Slot:
-    """One object. `kind` is a basic type or ``text``; `check` may refuse a new value, `written` acts on
-    it.
+    """One object. `kind` is a basic type, its value in `number`, or ``text``, its value in `text`.
+
+    `check` may refuse a new number, `written` acts on it.
     """
 
     kind: str
     access: str
-    value: bytes
+    number: int = 0
+    text: bytes = b""
     mappable: bool = False
     check: Callable[[int], None] | None = None
     written: Callable[[int], None] | None = None
@@ -52,25 +54,26 @@ class ObjectDictionary:
         access: str = "ro",
         mappable: bool = False,
     ) -> Slot:
-        raw = value.encode("ascii") if isinstance(value, str) else TYPES[kind].pack(value)
-        slot = self.slots[index, subindex] = Slot(kind, access, raw, mappable)
+        if isinstance(value, str):
+            slot = Slot(kind, access, text=value.encode("ascii"), mappable=mappable)
+        else:
+            slot = Slot(kind, access, value, mappable=mappable)
+        self.slots[index, subindex] = slot
         return slot
 
     def get(self, index: int, subindex: int = 0) -> int:
-        slot = self.slots[index, subindex]
-        return int(TYPES[slot.kind].unpack(slot.value)[0])
+        return self.slots[index, subindex].number
 
     def put(self, index: int, subindex: int, value: int) -> None:
         """Set from inside the device: no access right, no hook."""
-        slot = self.slots[index, subindex]
-        slot.value = TYPES[slot.kind].pack(value)
+        self.slots[index, subindex].number = value
 
     def upload(self, index: int, subindex: int) -> bytes:
         """Raises Refused."""
         slot = self._find(index, subindex)
         if slot.access == "wo":
             raise Refused(WRITE_ONLY)
-        return slot.value
+        return slot.text if slot.kind == "text" else TYPES[slot.kind].pack(slot.number)
 
     def download(self, index: int, subindex: int, data: bytes) -> None:
         """Raises Refused."""
@@ -78,14 +81,14 @@ class ObjectDictionary:
         if slot.access not in ("rw", "wo"):
             raise Refused(READ_ONLY)
         if slot.kind == "text":
-            slot.value = data
+            slot.text = data
             return
         if len(data) != TYPES[slot.kind].size:
             raise Refused(BAD_LENGTH)
         number = int(TYPES[slot.kind].unpack(data)[0])
         if slot.check is not None:
             slot.check(number)
-        slot.value = data
+        slot.number = number
         if slot.written is not None:
             slot.written(number)
 

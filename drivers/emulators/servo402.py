@@ -73,6 +73,7 @@ class EmulatedServo(EmulatedNode):
     def _dictionary(self) -> ObjectDictionary:
         objects = super()._dictionary()
         slots = {name: objects.slots[e.index, e.subindex] for name, e in self.model.objects.items()}
+        self._slots = slots
         slots["controlword"].written = self._control
         slots["mode"].check = self._supported_mode
         slots["mode"].written = self._select_mode
@@ -90,7 +91,7 @@ class EmulatedServo(EmulatedNode):
             else:
                 half = 1 << (scaled.object.bits - 1)
                 digits = max(-half, min(half - 1, digits))
-            self.objects.put(scaled.object.index, scaled.object.subindex, digits)
+            self._put(scaled.object.name, digits)
 
     def actuate(self) -> None:
         if self.power_state is State.QUICK_STOP_ACTIVE:
@@ -102,7 +103,7 @@ class EmulatedServo(EmulatedNode):
 
     def _target(self, mode: Mode) -> float:
         scaled = self.model.targets[mode]
-        digits = self.objects.get(scaled.object.index, scaled.object.subindex)
+        digits = self._get(scaled.object.name)
         if mode is Mode.POSITION:  # the shorter way round, as with 607Bh at its full range
             return (self._position_digits + wrap_i32(digits - self._position_digits)) * scaled.digit
         fastest, strongest = self._get("max_motor_speed") * _RPM, self._get("max_torque") * scaled.digit
@@ -127,8 +128,7 @@ class EmulatedServo(EmulatedNode):
     def fail(self, code: int, now_s: float) -> None:
         """Fault injection and the drive's own faults: torque off, EMCY, state FAULT."""
         self.now_s = now_s
-        entry = self.model.objects["error_code"]
-        self.objects.put(entry.index, entry.subindex, code)
+        self._put("error_code", code)
         self._set_state(State.FAULT, f"fault {code:04X}h")
         self.emergency(code, 0x01)
 
@@ -184,9 +184,7 @@ class EmulatedServo(EmulatedNode):
             raise Refused(BAD_VALUE)
 
     def _get(self, name: str) -> int:
-        entry = self.model.objects[name]
-        return self.objects.get(entry.index, entry.subindex)
+        return self._slots[name].number
 
     def _put(self, name: str, value: int) -> None:
-        entry = self.model.objects[name]
-        self.objects.put(entry.index, entry.subindex, value)
+        self._slots[name].number = value

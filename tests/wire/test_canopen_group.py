@@ -364,7 +364,7 @@ def test_torque_is_refused_without_a_watchdog(bench: Any, can_group: CanopenGrou
 
     def forgetful() -> None:
         slot = bench.host.racks["can0"].nodes["AX1"].objects.slots[0x1016, 1]
-        slot.written = lambda _v: setattr(slot, "value", bytes(4))
+        slot.written = lambda _v: setattr(slot, "number", 0)
 
     bench.on_loop(forgetful)
     with pytest.raises(WatchdogRefused, match="AX1"):
