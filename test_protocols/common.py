@@ -15,7 +15,7 @@ from verification_platform.metrology.budget import certificate, resolution
 from verification_platform.metrology.distributions import P_K2, coverage_factor
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment
+from verification_platform.records import Recording, RecordingError, Segment
 
 Floats = NDArray[np.float64]
 
@@ -89,11 +89,14 @@ def environment_findings(recording: Recording) -> tuple[list[Text], bool]:
         return [Text("未记录环境温度", "the ambient temperature was not recorded")], False
     times, means, weights = [], [], []
     for segment in recording.segments():
-        for samples in segment.blocks("ambient_temperature"):
-            if len(samples.stamps_s):
-                times.append(float(samples.stamps_s.mean()))
-                means.append(float(samples.values.mean()))
-                weights.append(len(samples.stamps_s))
+        try:
+            samples = segment.read("ambient_temperature")
+        except RecordingError:  # a segment need not have rows of every bus
+            continue
+        if len(samples.stamps_s):
+            times.append(float(samples.stamps_s.mean()))
+            means.append(float(samples.values.mean()))
+            weights.append(len(samples.stamps_s))
     if not times:
         return [Text("未记录环境温度", "the ambient temperature was not recorded")], False
     findings, mean = [], float(np.average(means, weights=weights))

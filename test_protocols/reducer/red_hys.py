@@ -194,11 +194,11 @@ class Hysteresis(Protocol):
 
     def evaluate(self, recording: Recording, p: HysteresisParameters, order: Order) -> Evaluation:
         dut = order.dut
+        rates = [rate_deviation(channel(recording, name), p.sampling_rate) for name in self.requires.channels]
         found = find_loops(recording, dut, p.p, p.small_loop, p.closure_limit)
         if not found.positions:
             raise ProtocolError("the recording holds no loop of RED-HYS")
         findings, invalid = environment_findings(recording)
-        rates = [rate_deviation(channel(recording, name), p.sampling_rate) for name in self.requires.channels]
         budget = Budget(recording, dut, found.delay, found.zero)
         tables = [position_results(position, budget, p.p) for position in found.positions]
         return Evaluation(

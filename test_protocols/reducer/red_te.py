@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from drivers.device import Mode
-from verification_platform import analysis
+from verification_platform.analysis.transmission_error import TransmissionError as TransmissionErrorOfRun
 from verification_platform.analysis.transmission_error import TransmissionErrorResult, both_directions
 from verification_platform.bench.dut import Order, Reducer
 from verification_platform.engine.protocol import (
@@ -322,12 +322,9 @@ def _key(tag: Tag) -> tuple[tuple[str, Any], ...]:
     return tuple((name, tag[name]) for name in ("method", "load", "speed", "direction") if name in tag)
 
 
-def _accumulator(
-    p: TransmissionErrorParameters, dut: Reducer
-) -> analysis.transmission_error.TransmissionError:
-    return analysis.transmission_error.TransmissionError(
-        dut.ratio, dut.sense, orders(p, dut), samples_per_cycle=float(p.samples_per_cycle)
-    )
+def _accumulator(p: TransmissionErrorParameters, dut: Reducer, slack: float = 0.0) -> TransmissionErrorOfRun:
+    per_cycle = p.samples_per_cycle * (1 - slack)
+    return TransmissionErrorOfRun(dut.ratio, dut.sense, orders(p, dut), samples_per_cycle=per_cycle)
 
 
 def _static(
@@ -340,7 +337,8 @@ def _static(
     # between positions the input turns by more than half a turn: its whole turns follow from the output
     steps[:, 0] += 2 * math.pi * np.round((dut.sense * dut.ratio * steps[:, 1] - steps[:, 0]) / (2 * math.pi))
     theta = points[0] + np.concatenate((np.zeros((1, 2)), np.cumsum(steps, axis=0)))
-    accumulator = _accumulator(p, dut)
+    # N_s positions are N_s samples a revolution but for the transmission error itself
+    accumulator = _accumulator(p, dut, slack=1e-3)
     accumulator.update(theta[:, 0], theta[:, 1])
     return accumulator.result()
 

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -176,6 +176,8 @@ class Rig:
     parameters: TinyParameters = field(default_factory=TinyParameters)
     abort: threading.Event = field(default_factory=threading.Event)
     progress: list[Any] = field(default_factory=list)
+    clock: Literal["real", "virtual"] = "virtual"
+    sync: bool = False
 
     @property
     def journal(self) -> Path:
@@ -184,7 +186,7 @@ class Rig:
     def run(self, steps: Sequence[Step] | None = None) -> Outcome:
         if steps is not None:
             self.protocol.steps = steps
-        with Journal(self.journal, sync=False) as journal:
+        with Journal(self.journal, sync=self.sync) as journal:
             engine = RunEngine(
                 self.protocol,
                 self.parameters,
@@ -194,7 +196,7 @@ class Rig:
                 SafetyEnvelope.from_bench(self.bench_description, self.order),
                 self.progress.append,
                 self.abort,
-                clock="virtual",
+                clock=self.clock,
             )
             return engine.execute()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -101,6 +103,36 @@ def test_a_segment_ends_with_the_sample_that_decided(rig: Any) -> None:
     turned = [(x - angle[first]) / 6.283185307179586 for x in angle[first:last]]
     assert turned[-1] >= 2.0
     assert turned[-2] < 2.0
+
+
+def test_on_a_real_clock_the_bench_is_served_while_the_journal_is_written(
+    rig: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk must not keep the engine from renewing the lease."""
+    from verification_platform.engine import journal
+
+    running, polled = threading.Event(), threading.Event()
+    served: list[bool] = []
+    poll, fsync = rig.bench.poll, os.fsync
+
+    def watched(timeout_s: float) -> Any:
+        polled.set()
+        return poll(timeout_s)
+
+    def slow(descriptor: int) -> None:
+        if running.is_set():
+            polled.clear()
+            served.append(polled.wait(5.0))
+        fsync(descriptor)
+
+    monkeypatch.setattr(rig.bench, "poll", watched)
+    monkeypatch.setattr(rig.bench, "start", running.set)
+    monkeypatch.setattr(rig.bench, "stop", running.clear)
+    monkeypatch.setattr(journal.os, "fsync", slow)
+    rig.clock, rig.sync = "real", True
+    assert rig.run([SPIN, REST]).finished
+    assert len(served) >= 5
+    assert all(served)
 
 
 def test_abort_ends_with_the_torque_off(rig: Any) -> None:

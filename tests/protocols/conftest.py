@@ -1,0 +1,126 @@
+"""A recording in memory, made of arrays: what a protocol's evaluation is fed with when nothing was measured."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from test_protocols import get
+from verification_platform.bench.description import BenchDescription, load_bench
+from verification_platform.bench.dut import Order, load_dut
+from verification_platform.engine.channels import channel_records
+from verification_platform.engine.evaluation import Evaluated, evaluate_recording
+from verification_platform.metrology.records import ChannelRecord, FixtureRecord
+from verification_platform.metrology.result import Result
+from verification_platform.records import RecordingError
+from verification_platform.records.recording import Integrity, Samples
+
+ROOT = Path(__file__).parents[2]
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class MemorySegment:
+    """Groups of (stamps, {channel: values})."""
+
+    index: int
+    tag: Mapping[str, Any]
+    groups: Sequence[tuple[Floats, Mapping[str, Floats]]]
+    block: int = 4096
+
+    def read(self, *channels: str) -> Samples:
+        for stamps, columns in self.groups:
+            if set(channels) <= set(columns):
+                values = np.column_stack([columns[name] for name in channels])
+                return Samples(stamps, values, np.zeros(values.shape, np.uint8))
+        raise RecordingError(f"no group carries {', '.join(channels)}")
+
+    def blocks(self, *channels: str) -> Iterator[Samples]:
+        whole = self.read(*channels)
+        for first in range(0, len(whole.stamps_s), self.block):
+            part = slice(first, first + self.block)
+            yield Samples(whole.stamps_s[part], whole.values[part], whole.quality[part])
+
+
+@dataclass
+class MemoryRecording:
+    channels: Mapping[str, ChannelRecord]
+    parts: list[MemorySegment] = field(default_factory=list)
+    fixture: FixtureRecord = field(default_factory=FixtureRecord)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    def add(self, tag: Mapping[str, Any], *groups: tuple[Floats, Mapping[str, Floats]]) -> MemoryRecording:
+        self.parts.append(MemorySegment(len(self.parts), tag, groups))
+        return self
+
+    def segments(self, **tag: Any) -> Iterator[MemorySegment]:
+        return (s for s in self.parts if all(s.tag.get(name) == value for name, value in tag.items()))
+
+    def integrity(self) -> Integrity:
+        return Integrity(1, 0, 0, {})
+
+
+@pytest.fixture(scope="session")
+def bench() -> BenchDescription:
+    return load_bench(ROOT / "benches" / "emulated.toml")
+
+
+@pytest.fixture(scope="session")
+def order() -> Order:
+    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
+
+
+@pytest.fixture
+def recording(bench: BenchDescription) -> MemoryRecording:
+    """Empty, with the channels of the emulated bench and a fixture that adds nothing; no ambient temperature."""
+    return MemoryRecording(channel_records(bench))
+
+
+@dataclass
+class Evaluator:
+    """Evaluates a recording by a protocol and finds results by name and conditions."""
+
+    order: Order
+    evaluated: Evaluated | None = None
+
+    def __call__(
+        self, protocol_id: str, recording: Any, order: Order | None = None, **settings: Any
+    ) -> Evaluated:
+        protocol = get(protocol_id)
+        parameters = protocol.Parameters(**settings)
+        self.evaluated = evaluate_recording(protocol, recording, parameters, order or self.order)
+        return self.evaluated
+
+    def result(self, quantity: str, **conditions: Any) -> Result:
+        assert self.evaluated is not None
+        found = [
+            r
+            for r in self.evaluated.results
+            if r.quantity == quantity and all(r.conditions.get(k) == v for k, v in conditions.items())
+        ]
+        assert len(found) == 1, f"{quantity} {conditions}: {len(found)} results"
+        return found[0]
+
+
+@pytest.fixture
+def evaluate(order: Order) -> Evaluator:
+    return Evaluator(order)
+
+
+@pytest.fixture(scope="session")
+def coverage() -> ModuleType:
+    """The coverage study, as a module."""
+    spec = importlib.util.spec_from_file_location("coverage_study", ROOT / "benchmarks" / "coverage.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
