@@ -161,7 +161,7 @@ def test_calibration_and_fixture(run: Callable[..., Any]) -> None:
         ("torque,t\n1,2\n", RATE, r"data.csv: has no column 'M'; columns are 'torque', 't'"),
         ("M,M\n1,2\n", RATE, r"has two columns 'M'"),
         ("a\n1\n", RATE.replace('"M"', "4"), r"has no column 4; numbers go from 1 to 1"),
-        ("M\n1\n\n2\nabc\n", RATE, r"data.csv, line 5, column 'M': value 'abc' is no finite number"),
+        ("M\n1\n2\nabc\n", RATE, r"data.csv, line 4, column 'M': value 'abc' is no finite number"),
         ("t,M\n0,1\n1,\n2,3\n", TIME, r"data.csv, line 3, column 'M': the value is missing; .* on_missing"),
         ("t,M\n0,1\n1,NaN\n", TIME, r"data.csv, line 3, column 'M': .*on_missing"),
         ("t,M\n0,1\n1,nan\n2,-inf\n", '[file]\non_missing = "flag"\n' + TIME, r"line 4, column 'M': value '-inf'"),
