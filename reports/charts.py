@@ -101,7 +101,7 @@ def chart(
     labels = [say(text, languages) for text in (curve.x_label, curve.y_label, *map(series_name, curve.ys))]
     require_glyphs({f"curve {curve.name}": {"labels": labels}})
     x = _axis(curve.x_label, curve.x_display, curve.x_unit, languages)
-    y = _axis(curve.y_label, curve.y_display, curve.y_unit, languages, " " if wide else "\n")
+    y = _axis(curve.y_label, curve.y_display, curve.y_unit, languages, "\n")
     height = _HEIGHT_MM[curve.kind] if wide else _HALF_HEIGHT_MM[curve.kind]
     with matplotlib.rc_context(), warnings.catch_warnings():
         matplotlib.rcdefaults()  # whatever the machine's own matplotlibrc says

@@ -152,8 +152,7 @@ def _dense_lines(plot: Plot, axes: Axes, width: float) -> None:
 
 def _points(plot: Plot, axes: Axes) -> None:
     """Series that are results are points with their U; the others, such as a fitted law, are lines."""
-    series = plot.curve.ys.items()
-    bars = {name: expanded_uncertainties(plot.curve, ys, plot.results) for name, ys in series}
+    bars = {name: expanded_uncertainties(plot.curve, name, plot.results) for name in plot.curve.ys}
     measured = [name for name in bars if bars[name] is not None] or list(bars)[:1]
     for index, name in enumerate(plot.curve.ys):
         colour, U = COLOURS[index % 8], bars[name]
@@ -176,13 +175,26 @@ def _points(plot: Plot, axes: Axes) -> None:
         )
 
 
-def expanded_uncertainties(
-    curve: PlottedCurve, values: Sequence[float], results: Sequence[Result]
-) -> list[float] | None:
-    """U of the results that a series consists of: same unit, same value. None unless every point has one."""
-    known = {(r.unit, r.value): r.U for r in results}
-    found = [known.get((curve.y_unit, v)) for v in values]
-    return None if any(U is None for U in found) else [float(U) for U in found if U is not None]
+def expanded_uncertainties(curve: PlottedCurve, name: str, results: Sequence[Result]) -> list[float] | None:
+    """U of the results that a series consists of; None unless every point has one.
+
+    A series is named after its quantity; a point belongs to the result one of whose conditions is its x, to 2 %
+    (a speed as run and as ordered).
+    """
+    found: list[float] = []
+    for x in curve.x:
+        U = next(
+            (r.U for r in results if r.quantity == name and r.unit == curve.y_unit and _is_at(r, x)), None
+        )
+        if U is None:
+            return None
+        found.append(U)
+    return found
+
+
+def _is_at(result: Result, x: float) -> bool:
+    numbers = (v for v in result.conditions.values() if isinstance(v, float) and v != 0)
+    return any(abs(v - x) <= 0.02 * abs(x) for v in numbers)
 
 
 # ---------------------------------------------------------------------- stems

@@ -61,15 +61,12 @@ def results_view(results: Sequence[Result]) -> dict[str, Any]:
 
 
 def _common(results: Sequence[Result]) -> Conditions:
-    """Conditions that every result has, with the same value."""
-    if len(results) < 2:
-        return {}
-    first, *others = results
-    return {
-        k: v
-        for k, v in first.conditions.items()
-        if all(k in r.conditions and r.conditions[k] == v for r in others)
-    }
+    """Conditions that most results share: said once, "unless stated otherwise"."""
+    counts: dict[tuple[str, Any], int] = {}
+    for result in results:
+        for item in result.conditions.items():
+            counts[item] = counts.get(item, 0) + 1
+    return {key: value for (key, value), n in counts.items() if n > 1 and n > 0.6 * len(results)}
 
 
 def _is_family(group: Sequence[Result]) -> bool:
@@ -82,7 +79,7 @@ def _matrices(group: Sequence[Result], common: Conditions) -> list[dict[str, Any
     columns: dict[tuple[tuple[str, Any], ...], Conditions] = {}
     cells: dict[str, dict[tuple[tuple[str, Any], ...], Result]] = {}
     for result in group:
-        rest = {k: v for k, v in result.conditions.items() if k not in common and k not in _UNSAID}
+        rest = {k: v for k, v in result.conditions.items() if common.get(k) != v and k not in _UNSAID}
         columns.setdefault(tuple(rest.items()), rest)
         cells.setdefault(result.quantity, {})[tuple(rest.items())] = result
     shown = [q for q, found in cells.items() if any(abs(r.value) > r.U for r in found.values())]
@@ -116,7 +113,7 @@ def _symbol(quantity: str) -> dict[str, str]:
 
 def _said(conditions: Conditions, common: Conditions) -> dict[str, str]:
     """Conditions in words, without those that are said elsewhere."""
-    words = texts.conditions({k: v for k, v in conditions.items() if k not in common and k not in _UNSAID})
+    words = texts.conditions({k: v for k, v in conditions.items() if common.get(k) != v and k not in _UNSAID})
     return pair("，".join(t.zh for t in words), ", ".join(t.en for t in words))
 
 
@@ -125,7 +122,7 @@ def _row(result: Result, common: Conditions) -> dict[str, Any]:
     judged = result.verdict is not Verdict.NONE and result.limit_type is not LimitType.REPORT_ONLY
     p = result.p_conform
     risk = ""
-    if judged and p is not None:
+    if judged and p is not None and 0.0001 < p < 0.9999:
         accepted = result.verdict in _ACCEPTED
         risk = f"{'PFA' if accepted else 'PFR'} {fmt.probability(1 - p if accepted else p)}"
     return {
@@ -216,9 +213,14 @@ def _budget(result: Result, common: Conditions) -> dict[str, Any]:
         "u": fmt.difference(result.u, symbol),
         "U": fmt.show(result).U,
         "k": f"{result.k:.2f}",
-        "nu": "∞" if result.nu_eff > 1e6 else f"{result.nu_eff:.0f}",
+        "nu": _degrees(result.nu_eff),
         "lines": [_budget_line(line, symbol, total, largest) for line in result.budget],
     }
+
+
+def _degrees(nu: float) -> str:
+    """Effective degrees of freedom, truncated (JCGM 100 G.4.1)."""
+    return "= ∞" if nu == float("inf") else f"= {int(nu)}" if nu < 10_000 else "> 9999"
 
 
 def _budget_line(line: Contribution, symbol: str, total: float, largest: float) -> dict[str, Any]:

@@ -98,6 +98,12 @@ CHANNELS = {
     "ambient_temperature": Text("环境温度", "Ambient temperature"),
     "housing_temperature": Text("壳体温度", "Housing temperature"),
     "ambient_humidity": Text("相对湿度", "Relative humidity"),
+    "input_angle": Text("输入角", "Input angle"),
+    "output_angle": Text("输出角", "Output angle"),
+    "input_torque": Text("输入转矩", "Input torque"),
+    "output_torque": Text("输出转矩", "Output torque"),
+    "input_speed": Text("输入转速", "Input speed"),
+    "load_torque_command": Text("加载转矩指令", "Load torque command"),
 }
 
 QUANTITIES = {
@@ -226,7 +232,7 @@ def _shown(value: str | float | int, how: str) -> str:
     if how == "T_N":
         return f"{typographic(f'{100 * value:.6g}')} % T_N"
     if how not in ("", "direction", "side", "words"):
-        return f"{plain(float(value), how, 4)} {unit_symbol(how)}"
+        return f"{plain(float(value), how, 3 if how == '°C' else 6)} {unit_symbol(how)}"
     return typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
 
 
@@ -248,6 +254,7 @@ _SOURCES = {
     "noise of angle and torque": "角度与转矩噪声",
     "noise of the angles": "角度噪声",
     "noise of the angles in max − min": "峰峰值中的角度噪声",
+    "widening of max − min by the error of EN2": "EN2 误差引起的峰峰值增大",
     "opening of the loops at their ends": "循环端点张开量",
     "repeatability between runs": "试验间重复性",
     "repeatability between loops": "循环间重复性",
@@ -265,10 +272,12 @@ def source(name: str) -> Text:
     """A source of uncertainty in both languages."""
     if match := _CHANNEL_SOURCE.fullmatch(name):
         channel, what, rest = match.groups()
+        label = CHANNELS.get(channel, Text(channel, channel.replace("_", " ")))
         certificate = next(
             (rest.removesuffix(part) + words for part, words in _PARTS.items() if rest.endswith(part)), rest
         )
-        return Text(f"{channel}：{'证书' if what == 'certificate' else '分辨力'}{certificate}", name)
+        zh = f"{label.zh}：{'证书' if what == 'certificate' else '分辨力'}{certificate}"
+        return Text(zh, f"{label.en[:1].lower()}{label.en[1:]}: {what}{rest}")
     stem = max((known for known in _SOURCES if name.startswith(known)), key=len, default=None)
     return Text(name if stem is None else _SOURCES[stem], name)
 
@@ -287,6 +296,7 @@ _SERIES = {
     "φ_↑": Text("转矩增 φ↑", "torque rising φ↑"),
     "φ_↓": Text("转矩减 φ↓", "torque falling φ↓"),
     "φ_m": Text("中线 φm", "midline φm"),
+    "T_C + T_v·ω": Text("拟合", "fit T_C + T_v·ω"),
     "K_1, K_2, K_3": Text("分段刚度", "stiffness sections"),
 }
 

@@ -6,7 +6,8 @@ import dataclasses
 import datetime as dt
 import hashlib
 import math
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -252,7 +253,7 @@ def _friction() -> tuple[list[Result], list[Curve]]:
         Text("输入转速", "input speed"),
         Text("空载转矩", "no-load torque"),
         n,
-        {"measured": T, "fit": 0.061 + 1.9e-4 * n},
+        {"T_NL": T, "fit": 0.061 + 1.9e-4 * n},
         "rad/s",
         "N·m",
         "r/min",
@@ -456,25 +457,39 @@ def make_run(folder: Path, seed: int = 5) -> Path:
     return folder
 
 
-@pytest.fixture
-def knows_swing(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="session", autouse=True)
+def _knows_swing() -> Iterator[None]:
     """The catalogue of protocols has one more."""
-    for module in (source, verify):
-        monkeypatch.setattr(module, "get", lambda _: Swing())
+    real = source.get
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (source, verify):
+            patch.setattr(module, "get", lambda name: Swing() if name == Swing.id else real(name))
+        yield
+
+
+@pytest.fixture(scope="session")
+def _finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An order with one run and its report, made once."""
+    order = tmp_path_factory.mktemp("finished") / "order"
+    build_report([make_run(order / "TST-SWING")], order / "report")
+    return order
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path, knows_swing: None) -> Path:
-    return make_run(tmp_path / "order" / "TST-SWING")
-
-
-@pytest.fixture
-def other_run(tmp_path: Path, knows_swing: None) -> Path:
-    """The same run measured again."""
-    return make_run(tmp_path / "elsewhere" / "TST-SWING", seed=6)
+def run_folder(_finished: Path, tmp_path: Path) -> Path:
+    """A copy of the run, beside a copy of its report."""
+    shutil.copytree(_finished, tmp_path / "order")
+    return tmp_path / "order" / "TST-SWING"
 
 
 @pytest.fixture
 def files(run_folder: Path) -> ReportFiles:
-    """A finished report beside its run."""
-    return build_report([run_folder], run_folder.parent / "report")
+    """The finished report beside its run."""
+    folder = run_folder.parent / "report"
+    return ReportFiles(folder / "report.pdf", folder / "report.json", folder / "manifest.json")
+
+
+@pytest.fixture
+def other_run(tmp_path: Path) -> Path:
+    """The same run measured again."""
+    return make_run(tmp_path / "elsewhere" / "TST-SWING", seed=6)

@@ -45,9 +45,11 @@ def test_stiffness_sections_come_from_the_results(report: model.ReportData) -> N
 def test_friction_points_carry_the_U_of_their_results(report: model.ReportData) -> None:
     run = report.runs[2]
     curve = run.curves[0]
-    found = expanded_uncertainties(curve, curve.ys["measured"], run.results)
+    found = expanded_uncertainties(curve, "T_NL", run.results)
     assert found == pytest.approx([0.0026] * 10)
-    assert expanded_uncertainties(curve, (*curve.ys["fit"][:1], 1.0), run.results) is None
+    assert expanded_uncertainties(curve, "fit", run.results) is None
+    fewer = [r for r in run.results if r.quantity != "T_NL"] + [run.results[0]]
+    assert expanded_uncertainties(curve, "T_NL", fewer) is None  # not every point has one
 
 
 def test_the_strongest_orders_are_labelled() -> None:

@@ -19,6 +19,7 @@ import pytest
 
 from reports import MissingGlyphError, ReportError, model, pdf, typefaces
 from reports.attachments import read_attachments
+from verification_platform.engine.parameters import ParameterUse
 from verification_platform.engine.protocol import Text
 from verification_platform.metrology.result import Verdict
 
@@ -56,6 +57,7 @@ MANDATORY = {
     "note reproduction": ("不得部分复制", "shall not be reproduced except in full"),
     "prototype": ("样品为中试样机", "do not represent series production"),
     "draft": ("DRAFT", "草稿"),
+    "emulation": ("本报告的测量由仿真台架产生", "come from an emulated bench"),
     "decision rule": ("GUARD_U", "ILAC-G8", "PFA", "Probability of conformity"),
     "traceability": ("EMU-2026-0412", "EN2 SN 26-2003", "2027-06-01", "1.5"),
     "software": ("pilotbench 0.1.0", "0123456789ab"),
@@ -269,28 +271,37 @@ def test_unknown_languages_are_refused(text_: str) -> None:
         pdf.languages(text_)
 
 
-def test_long_words_do_not_leave_the_page(report: model.ReportData) -> None:
-    """Nothing is set beyond the margins: every glyph of every page lies inside the paper."""
+def test_nothing_is_set_beyond_the_margins(report: model.ReportData) -> None:
+    """Every piece of text of every page begins inside the type area, however long the names are."""
     long = "超长制造商名称" * 12 + " " + "Verylongmanufacturername" * 4
-    reader = pypdf.PdfReader(io.BytesIO(pdf.render(with_manufacturer(report, long))))
+    runs = tuple(
+        dataclasses.replace(run, parameters=(*run.parameters, LONG_PARAMETER)) for run in report.runs
+    )
+    data = dataclasses.replace(with_manufacturer(report, long), runs=runs)
+    reader = pypdf.PdfReader(io.BytesIO(pdf.render(data)))
+    margin = 19 / 25.4 * 72
     for page in reader.pages:
-        right = float(page.mediabox.width)
+        left, right = margin - 1, float(page.mediabox.width) - margin + 1
         outside: list[str] = []
 
         def look(
-            words: str,
-            cm: list[float],
-            tm: list[float],
-            font: object,
-            size: float,
-            right: float = right,
-            outside: list[str] = outside,
-        ) -> None:
-            if words.strip() and not 0 <= tm[4] * cm[0] + tm[5] * cm[2] + cm[4] <= right:
+            words: str, cm: list[float], tm: list[float], font: object, size: float,
+            left: float = left, right: float = right, outside: list[str] = outside,
+        ) -> None:  # fmt: skip
+            if words.strip() and not left <= tm[4] * cm[0] + tm[5] * cm[2] + cm[4] <= right:
                 outside.append(words)
 
         page.extract_text(visitor_text=look)
-        assert not [words for words in outside if "草稿" not in words and "DRAFT" not in words]
+        assert not [words for words in outside if words.strip() not in ("DRAFT", "草稿", "DRAFT 草稿")]
+
+
+LONG_PARAMETER = ParameterUse(
+    "speeds",
+    "1000 r/min, 2000 r/min",
+    ", ".join(f"{n} r/min" for n in range(250, 4000, 250)),
+    "P",
+    "levels " * 9,
+)
 
 
 def test_data_json_has_no_numbers_for_the_template_to_format(report: model.ReportData) -> None:
