@@ -9,4 +9,3 @@ from .graph import NodeSpec as NodeSpec
 from .graph import nodes_for as nodes_for
 from .supervisor import Graph as Graph
 from .supervisor import GraphError as GraphError
-from .supervisor import RunOutcome as RunOutcome

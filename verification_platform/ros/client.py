@@ -4,9 +4,9 @@
 on standard input, events on standard output (`Request`, `Event` below say which). So the command line itself needs no ROS in
 its environment, and a hang or crash in here is a child process that the supervisor ends like any other.
 
-Requests: ``{"do": "run", "folder": …, "resume": false}``, ``{"do": "confirm", "key": …, "accept": true}``, ``{"do": "cancel"}``,
+Requests: ``{"do": "run", "folder": …}``, ``{"do": "confirm", "key": …, "accept": true}``, ``{"do": "cancel"}``,
 ``{"do": "reset"}``, ``{"do": "down"}``. Events: ``{"event": "up"}``, ``{"event": "failed", "reason": …}``, ``{"event": "feedback", …}``,
-``{"event": "result", "status": …, "reason": …, "safety": …}``, ``{"event": "reset"}``, ``{"event": "down"}``.
+``{"event": "result", "status": …, "reason": …, …}``, ``{"event": "reset"}``, ``{"event": "down"}``.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Client:
             request = json.loads(line)
             match request["do"]:
                 case "run":
-                    self._run(request["folder"], request["resume"])
+                    self._run(request["folder"])
                 case "cancel":
                     if self._goal is not None:
                         self._goal.cancel_goal_async()
@@ -78,25 +78,35 @@ class Client:
         self._bring_up.down()
         self.tell("down")
 
-    def _run(self, folder: str, resume: bool) -> None:
+    def _run(self, folder: str) -> None:
         if not self._action.wait_for_server(timeout_sec=_ANSWER_S):
-            self._result("INVALID", "protocol_node offers no action; is it running?")
+            self._refused("protocol_node offers no action; is it running?")
             return
-        goal = RunProtocol.Goal(run_folder=folder, resume=resume)
+        goal = RunProtocol.Goal(run_folder=folder)
         handle = wait_for(self._action.send_goal_async(goal, feedback_callback=self._feedback), _ANSWER_S)
         if handle is None or not handle.accepted:
-            self._result("INVALID", "protocol_node did not accept the run; is another one on?")
+            self._refused("protocol_node did not accept the run; is another one on?")
             return
         self._goal = handle
         handle.get_result_async().add_done_callback(self._done)
 
     def _done(self, future: Any) -> None:
         self._goal = None
-        result = future.result().result
-        self._result(result.status, result.reason, result.safety)
+        self._result(future.result().result)
 
-    def _result(self, status: str, reason: str, safety: bool = False) -> None:
-        self.tell("result", status=status, reason=reason, safety=safety)
+    def _refused(self, reason: str) -> None:
+        self._result(RunProtocol.Result(status="INVALID", reason=reason, resumed_at=-1))
+
+    def _result(self, result: RunProtocol.Result) -> None:
+        self.tell(
+            "result",
+            status=result.status,
+            reason=result.reason,
+            finished=result.finished,
+            segments=result.segments,
+            duration_s=result.duration,
+            resumed_at=result.resumed_at,
+        )
 
     def _feedback(self, message: Any) -> None:
         feedback = message.feedback

@@ -26,8 +26,9 @@ class BenchNode(LifecycleNode):
     `beat` adds what a node has to say.
     """
 
-    def __init__(self, name: str, heartbeat_topic: str = HEARTBEAT_TOPIC) -> None:
-        super().__init__(name)
+    def __init__(self, name: str, *, heartbeat_topic: str = HEARTBEAT_TOPIC, timer: bool = True) -> None:
+        # Parameters are read once, at the start; their services would only be woken up with everything else.
+        super().__init__(name, start_parameter_services=False)
         self.declare_parameter("bench", "")
         path = self.get_parameter("bench").get_parameter_value().string_value
         self.bench_path = Path(path)
@@ -36,7 +37,8 @@ class BenchNode(LifecycleNode):
         self.silence_s, self.period_s = self.bench.interlock.silence, self.bench.interlock.heartbeat
         self._sequence = 0
         self._heartbeats = self.create_publisher(Heartbeat, heartbeat_topic, heartbeat(self.silence_s))
-        self.create_timer(self.period_s, self.send_heartbeat)
+        if timer:
+            self.create_timer(self.period_s, self.send_heartbeat)
 
     # ------------------------------------------------------------------ what subclasses do
 

@@ -123,3 +123,7 @@ def main() -> None:
         sys.exit(f"pilotbench: {error}")
     node.get_logger().info(f"bench {bench.bench.id} is up; send a goal to the action run_protocol")
     rclpy.try_shutdown()
+
+
+if __name__ == "__main__":
+    main()

@@ -29,6 +29,8 @@ from .qos import INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, STATE, heartbeat, sample
 
 #: An engine that has not polled for so many silence limits hangs. Longer than silence: it may wait for a service, not for a disk.
 _LEASE_FACTOR = 3.0
+#: Rows are gathered for so many heartbeats: the interlock sees a limit crossed at most that late.
+_BLOCK_HEARTBEATS = 2
 _MODES = {
     Command.Request.POSITION: Mode.POSITION,
     Command.Request.VELOCITY: Mode.VELOCITY,
@@ -231,7 +233,7 @@ class DeviceNode(BenchNode):
     def configure(self) -> None:
         """Open the bus, identify every device, arm their watchdogs; the samples begin to flow, torque is off."""
         group = group_for(self.bench, self._bus)
-        rows = max(1, round(self.period_s / group.period_s))
+        rows = max(1, round(_BLOCK_HEARTBEATS * self.period_s / group.period_s))
         self._runner = BusRunner(
             group,
             self._publish,
@@ -261,4 +263,8 @@ class DeviceNode(BenchNode):
 
 
 def main() -> None:
-    run(DeviceNode, priority=30)
+    run(DeviceNode, priority=20)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import time
 
 from pilotbench_interfaces.msg import Heartbeat, InterlockState, SampleBlock
 from pilotbench_interfaces.srv import Arm
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
@@ -25,7 +25,7 @@ class InterlockNode(BenchNode):
     """Topics in: heartbeats, lease, samples. Out: its state, every heartbeat period and at once when it changes."""
 
     def __init__(self) -> None:
-        super().__init__("interlock_node")
+        super().__init__("interlock_node", timer=False)  # its state is its heartbeat
         buses = device_buses(self.bench)
         channels = {channel: bus for bus in buses for channel in self.bench.channels_on(bus)}
         self._interlock = Interlock(
@@ -43,12 +43,13 @@ class InterlockNode(BenchNode):
             self.create_subscription(Heartbeat, topic, self._heard, heartbeat(self.silence_s))
         for group in sorted(set(channels.values())):
             self.create_subscription(SampleBlock, samples_topic(group), self._block, SAMPLES, raw=True)
-        self.create_service(Arm, "interlock/arm", self._arm)
+        # It waits for answers of the devices, which must be heard meanwhile.
+        self.create_service(Arm, "interlock/arm", self._arm, callback_group=ReentrantCallbackGroup())
         self.create_service(Trigger, "interlock/disarm", self._disarm)
         self.create_service(Trigger, "interlock/reset", self._reset)
         self.create_service(Trigger, "estop", self._estop)
-        self.create_timer(self.period_s / 4.0, self._tick)
-        self.create_timer(self.period_s, self._publish)
+        self._odd = False
+        self.create_timer(self.period_s / 2.0, self._tick)
 
     # ------------------------------------------------------------------ ears
 
@@ -65,6 +66,9 @@ class InterlockNode(BenchNode):
     def _tick(self) -> None:
         self._interlock.tick(time.monotonic())
         self._publish_changes()
+        self._odd = not self._odd
+        if self._odd:
+            self._publish()
 
     # ------------------------------------------------------------------ voice
 
@@ -151,9 +155,10 @@ class InterlockNode(BenchNode):
         self._interlock.disarm()
         self._publish()
 
-    def beat(self, message: Heartbeat) -> None:
-        message.backlog = math.nan
-
 
 def main() -> None:
-    run(InterlockNode, priority=30)
+    run(InterlockNode, priority=20)
+
+
+if __name__ == "__main__":
+    main()

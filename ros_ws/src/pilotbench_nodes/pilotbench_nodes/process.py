@@ -2,61 +2,73 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import rclpy
-from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
-from rclpy.node import Node
+from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
 from drivers.device import DriverError
 from drivers.realtime import claim_realtime, die_with_parent
 from verification_platform.bench.description import BenchError
 
+from .bench_node import BenchNode
+from .executor import make_executor
+
 #: A process that was told to end ends within so long, whatever it hangs in.
 _LONGEST_END_S = 3.0
+_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def run(
-    make_node: Callable[[], Node], *, priority: int, executor: Callable[[], Executor] = SingleThreadedExecutor
-) -> None:
-    """Entry point of every node: spin until SIGINT or SIGTERM, close the node, end."""
+def run(make_node: Callable[[], BenchNode], *, priority: int) -> None:
+    """Entry point of every node: spin until SIGINT or SIGTERM, put everything in order, end."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    # A heartbeat must not wait 5 ms for each turn of another thread.
-    sys.setswitchinterval(0.0005)
+    sys.setswitchinterval(0.0005)  # a heartbeat must not wait 5 ms for each turn of another thread
+    signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)  # for all threads: `_await_end` takes them
     die_with_parent()
-    warning = claim_realtime(priority)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.ALL)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = make_node()
     except (BenchError, DriverError) as error:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(2)
+    # Only now: what it takes to start a node must not hold up a bus that runs already.
+    warning = claim_realtime(priority) or _claim_for_threads(priority)
     if warning:
         node.get_logger().warning(warning)
-    runner = executor()
+    runner = make_executor()
     runner.add_node(node)
-    try:
+    threading.Thread(target=_await_end, args=(node,), daemon=True, name="end").start()
+    with contextlib.suppress(ExternalShutdownException):
         runner.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
-    finally:
-        threading.Thread(target=_end_anyway, daemon=True, name="end").start()
-        close = getattr(node, "close", None)
-        if close is not None:
-            close()
-        runner.shutdown(timeout_sec=0.5)
-        rclpy.try_shutdown()
     # DDS threads and thread pools are not waited for: everything that matters is closed.
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)
+
+
+def _claim_for_threads(priority: int) -> None:
+    """The same priority for the threads that receive messages; those started later inherit it."""
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(priority))
+
+
+def _await_end(node: BenchNode) -> None:
+    """Put the node in order while it can still speak, then end the spinning."""
+    signal.sigwait(_END_SIGNALS)
+    threading.Thread(target=_end_anyway, daemon=True, name="end-anyway").start()
+    node.close()
+    rclpy.try_shutdown()
 
 
 def _end_anyway() -> None:

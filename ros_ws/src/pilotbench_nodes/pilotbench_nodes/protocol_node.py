@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from pilotbench_interfaces.srv import Confirm
 from rclpy.action import ActionServer, CancelResponse, GoalResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import Executor, MultiThreadedExecutor
+from rclpy.task import Future
 
 from drivers.device import DriverError
 from test_protocols import get
@@ -52,9 +53,9 @@ class ProtocolNode(BenchNode):
     """Action `run_protocol`, one goal at a time; service `confirm` answers its prompts."""
 
     def __init__(self) -> None:
-        super().__init__("protocol_node", LEASE_TOPIC)
+        super().__init__("protocol_node", heartbeat_topic=LEASE_TOPIC)
         self._link = Link(self)
-        self._busy = threading.Lock()
+        self._engine: threading.Thread | None = None
         self._abort = threading.Event()
         self._question: _Question | None = None
         self._progress = Progress(Text("准备", "preparing"), 0.0, 0.0)
@@ -72,7 +73,7 @@ class ProtocolNode(BenchNode):
     # ------------------------------------------------------------------ action
 
     def _goal(self, request: RunProtocol.Goal) -> GoalResponse:
-        if self.node_state is not NodeState.ACTIVE or self._busy.locked():
+        if self.node_state is not NodeState.ACTIVE or self._engine is not None:
             self.get_logger().warning("goal refused: not active, or a run is on")
             return GoalResponse.REJECT
         return GoalResponse.ACCEPT
@@ -81,10 +82,18 @@ class ProtocolNode(BenchNode):
         self._abort.set()
         return CancelResponse.ACCEPT
 
-    def _execute(self, goal: ServerGoalHandle) -> RunProtocol.Result:
-        with self._busy:
-            self._abort.clear()
-            outcome = self._outcome(goal)
+    async def _execute(self, goal: ServerGoalHandle) -> RunProtocol.Result:
+        """The engine has a thread of its own; this one goes on with heartbeats and messages meanwhile."""
+        self._abort.clear()
+        ended = Future(executor=self.executor)
+        thread = threading.Thread(
+            target=lambda: ended.set_result(self._outcome(goal)), name="engine", daemon=True
+        )
+        self._engine = thread
+        thread.start()
+        outcome: Outcome = await ended
+        thread.join()
+        self._engine = None
         if goal.is_cancel_requested:
             goal.canceled()
         elif outcome.finished:
@@ -94,7 +103,10 @@ class ProtocolNode(BenchNode):
         return RunProtocol.Result(
             status=outcome.status.value,
             reason=outcome.reason,
-            safety=outcome.status is RunStatus.ABORTED_SAFETY,
+            finished=outcome.finished,
+            segments=outcome.segments,
+            duration=outcome.duration_s,
+            resumed_at=-1 if outcome.resumed_at is None else outcome.resumed_at,
         )
 
     def _outcome(self, goal: ServerGoalHandle) -> Outcome:
@@ -109,7 +121,7 @@ class ProtocolNode(BenchNode):
     def _run(self, goal: ServerGoalHandle) -> Outcome:
         folder = RunFolder.load(Path(goal.request.run_folder))
         protocol = get(folder.protocol_id)
-        bench = RosBench(self._link, folder, partial(self._ask, goal), resume=goal.request.resume)
+        bench = RosBench(self._link, folder, partial(self._ask, goal), resume=folder.journal.exists())
         with Journal(folder.journal) as journal:
             engine = RunEngine(
                 protocol,
@@ -125,7 +137,7 @@ class ProtocolNode(BenchNode):
             self.get_logger().info(f"{folder.protocol_id} in {folder.path}")
             outcome = engine.execute()
         if outcome.status is RunStatus.VALID and bench.recording_problem:
-            outcome = Outcome(RunStatus.INVALID, bench.recording_problem, segments=outcome.segments)
+            outcome = replace(outcome, status=RunStatus.INVALID, reason=bench.recording_problem)
         self.get_logger().info(f"{folder.protocol_id}: {outcome.status.value} {outcome.reason}")
         return outcome
 
@@ -178,13 +190,13 @@ class ProtocolNode(BenchNode):
     def deactivate(self) -> None:
         """A run that is on is aborted; the engine takes the torque off."""
         self._abort.set()
-        if self._busy.acquire(timeout=2.0):
-            self._busy.release()
-
-
-def _executor() -> Executor:
-    return MultiThreadedExecutor(num_threads=4)
+        if self._engine is not None:
+            self._engine.join(2.0)
 
 
 def main() -> None:
-    run(ProtocolNode, priority=10, executor=_executor)
+    run(ProtocolNode, priority=10)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pilotbench_interfaces.msg import Heartbeat, SampleBlock, SegmentMark
 from pilotbench_interfaces.srv import StartRecording, StopRecording
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 
 from verification_platform.bench.interlock import NodeState
@@ -43,7 +44,10 @@ class RecorderNode(BenchNode):
             SegmentMark, MARKS_TOPIC, partial(self._put, RECORDED_MARKS), MARKS, raw=True
         )
         self.create_service(StartRecording, "recorder/start", self._start)
-        self.create_service(StopRecording, "recorder/stop", self._stop)
+        # It waits for what is still on its way, which must be taken meanwhile.
+        self.create_service(
+            StopRecording, "recorder/stop", self._stop, callback_group=ReentrantCallbackGroup()
+        )
 
     def _put(self, topic: str, data: bytes) -> None:
         if self._session is not None and not self._stopping:
@@ -123,4 +127,8 @@ class RecorderNode(BenchNode):
 
 
 def main() -> None:
-    run(RecorderNode, priority=20)
+    run(RecorderNode, priority=10)
+
+
+if __name__ == "__main__":
+    main()
