@@ -165,7 +165,7 @@ class Hysteresis(Protocol):
         rates_hz: Mapping[str, float],
         ranges: Mapping[str, float],
     ) -> Objections:
-        refusals, remarks = [], []
+        refusals = []
         quarters = [("rate", 1 / p.rate)]
         if p.small_loop:
             quarters.append(("small_rate", p.small_loop / p.small_rate))
@@ -180,14 +180,7 @@ class Hysteresis(Protocol):
                 )
         if p.small_loop and p.small_loop <= p.p:
             refusals.append(f"small_loop {p.small_loop:.3g} must be larger than p = {p.p:.3g}")
-        full = ranges.get("output_torque")
-        if full is not None and dut.rated_torque < p.range_limit * full:
-            remarks.append(
-                Text(
-                    f"额定转矩仅为 TQ2 量程的 {dut.rated_torque / full:.0%}（应 ≥ {p.range_limit:.0%}）",
-                    f"T_N uses {dut.rated_torque / full:.0%} of the range of TQ2 (should be ≥ {p.range_limit:.0%})",
-                )
-            )
+        remarks = _range_remark(dut, ranges.get("output_torque"), p.range_limit)
         return Objections(tuple(refusals), tuple(remarks))
 
     # ------------------------------------------------------------------------------------------ evaluation
@@ -195,6 +188,7 @@ class Hysteresis(Protocol):
     def evaluate(self, recording: Recording, p: HysteresisParameters, order: Order) -> Evaluation:
         dut = order.dut
         rates = [rate_deviation(channel(recording, name), p.sampling_rate) for name in self.requires.channels]
+        torque = channel(recording, "output_torque")
         found = find_loops(recording, dut, p.p, p.small_loop, p.closure_limit)
         if not found.positions:
             raise ProtocolError("the recording holds no loop of RED-HYS")
@@ -205,9 +199,22 @@ class Hysteresis(Protocol):
             [*judged(tables, _LARGEST, _SMALLEST), *bench_results(found, budget)],
             list(plots(found.positions, dut)),
             RunStatus.INVALID if invalid or found.invalid else RunStatus.VALID,
-            [*findings, *found.findings],
+            [*findings, *_range_remark(dut, torque.range, p.range_limit), *found.findings],
             [line for lines in rates for line in lines],
         )
+
+
+def _range_remark(dut: Reducer, full: float | None, limit: float) -> list[Text]:
+    """TQ2 should be chosen so that T_N uses a good part of its range."""
+    if full is None or dut.rated_torque >= limit * full:
+        return []
+    used = dut.rated_torque / full
+    return [
+        Text(
+            f"额定转矩仅为 TQ2 量程的 {used:.0%}（应 ≥ {limit:.0%}）",
+            f"T_N uses {used:.0%} of the range of TQ2 (should be ≥ {limit:.0%})",
+        )
+    ]
 
 
 def _loop(amplitude: float, rate: float, tag: Mapping[str, str | float | int]) -> Step:

@@ -417,6 +417,7 @@ class _Budget:
         return [
             *self.of_angle(math.sqrt(2)),
             *self.repeatability([run.pp_rad for run in runs]),
+            *(_between_revolutions(runs[0]) if len(runs) == 1 else []),
             Contribution("noise of the angles in max − min", "A", noise),
             # among many peaks of nearly the same height the largest is where the encoder's error helps
             type_b("widening of max − min by the error of EN2", self._output.u()),
@@ -450,6 +451,12 @@ class _Budget:
     @staticmethod
     def repeatability(values: Sequence[float]) -> list[Contribution]:
         return type_a_mean("repeatability between runs", values)
+
+
+def _between_revolutions(run: TransmissionErrorResult) -> list[Contribution]:
+    """Repeatability when there is a single run: from one revolution to the next."""
+    single = run.pp_per_revolution_rad
+    return type_a_mean("repeatability between revolutions", single[np.isfinite(single)].tolist())
 
 
 def cell_results(cell: _Cell, budget: _Budget, wanted: Sequence[int]) -> list[Result]:
