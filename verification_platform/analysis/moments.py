@@ -120,7 +120,7 @@ class Moments:
         mean = total / n
         d = np.subtract(piece, mean, out=self._centred[:n])
         d2 = np.multiply(d, d, out=self._square[:n])
-        self._join(n, mean, _inner(d, d), _inner(d2, d), _inner(d2, d2))
+        self._join(n, mean, inner(d, d), inner(d2, d), inner(d2, d2))
 
     def _extremes(self, low: float, low_at: int, high: float, high_at: int) -> None:
         if low < self._min:
@@ -144,8 +144,8 @@ class Moments:
         self.n = n
 
 
-def _inner(a: Float, b: Float) -> float:
-    """Σ a·b, in rows short enough to be one thread's work on any machine."""
+def inner(a: Float, b: Float) -> float:
+    """Σ a·b of two arrays (n,), in rows short enough to be one thread's work on any machine."""
     whole = len(a) // _ROW * _ROW
     total = 0.0
     if whole:

@@ -1,0 +1,236 @@
+"""The averaging factors of an Allan accumulator, one above the other: m = 1, 2, 4 …
+
+Averages over 2m samples are built from averages over m, never from a cumulative sum:
+S_2m[i] = S_m[i] + S_m[i+m] for plain sums, T_2m[i] = T_m[i] + 2·T_m[i+m] + T_m[i+2m] for the triangular sums of
+the modified variance. A term of the variance is the difference S_m[i+m] − S_m[i]. Each level works in a buffer
+of its own, on values that are in the cache, and hands its sums to the next level.
+
+A level keeps one value per `stride` samples, at multiples of the stride counted from the beginning of the
+whole recording, so pieces of it fit together: `head` and `tail` are what a merge needs to work out the sums
+and terms that straddle the seam.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import Float
+from .moments import inner
+
+_ROW = 16384  # values worked on at a time, in the cache
+
+
+class Level:
+    """Sums over m samples, one per stride; order 1 has terms for Allan, order 2 for Hadamard variances."""
+
+    __slots__ = (
+        "_buffer",
+        "_done",
+        "_fill",
+        "_head",
+        "end",
+        "m",
+        "order",
+        "reach",
+        "seen",
+        "squares",
+        "stride",
+        "terms",
+        "triangular",
+    )
+
+    def __init__(self, m: int, stride: int, order: int, triangular: bool) -> None:
+        self.m, self.stride, self.order, self.triangular = m, stride, order, triangular
+        self.reach = m // stride  # values from one average to the next one beside it
+        self.squares, self.terms = 0.0, 0
+        self.seen, self.end = 0, 0  # number of values; sample at which the next value will begin
+        self._head: Float = np.empty(2 * self.reach)
+        self._buffer: Float = np.empty(2 * self.reach + max(_ROW, 2 * self.reach))
+        self._fill = self._done = 0
+
+    @property
+    def head(self) -> Float:
+        """The first 2·reach values, or all if there are fewer."""
+        return self._head[: min(self.seen, len(self._head))]
+
+    @property
+    def tail(self) -> Float:
+        """The last 2·reach values, or all if there are fewer."""
+        return self._buffer[max(self._fill - len(self._head), 0) : self._fill]
+
+    @property
+    def room(self) -> int:
+        return len(self._buffer) - self._fill
+
+    def slot(self, n: int) -> Float:
+        """Where the next n values (n ≤ room) go, to be filled in and then confirmed by `added`."""
+        return self._buffer[self._fill : self._fill + n]
+
+    def added(self, n: int, begin: int) -> None:
+        """n values were written to `slot`; the first one begins at sample `begin`."""
+        if self.seen == 0:
+            self.end = begin
+        if self.seen < len(self._head):
+            more = min(n, len(self._head) - self.seen)
+            self._head[self.seen : self.seen + more] = self._buffer[self._fill : self._fill + more]
+        self._fill += n
+        self.seen += n
+        self.end += n * self.stride
+
+    def work(self, chain: Chain) -> None:
+        """Count the terms that end in the values not yet done; hand the sums on to the level above."""
+        for start in range(self._done, self._fill, _ROW):
+            stop = min(start + _ROW, self._fill)
+            self._count(max(start, self.order * self.reach), stop, chain.scratch)
+            self._hand_on(max(start, self.span), stop, chain)
+        if self._fill > len(self._head):
+            keep = len(self._head)
+            self._buffer[:keep] = self._buffer[self._fill - keep : self._fill].copy()
+            self._fill = keep
+        self._done = self._fill
+
+    @property
+    def span(self) -> int:
+        """Values from the first to the last one that a sum of the level above is made of."""
+        return 2 * self.reach if self.triangular else self.reach
+
+    def _count(self, k: int, stop: int, scratch: Float) -> None:
+        if stop <= k:
+            return
+        r, buffer, n = self.reach, self._buffer, stop - k
+        term = np.subtract(buffer[k:stop], buffer[k - r : stop - r], out=scratch[:n])
+        if self.order == 2:
+            term -= buffer[k - r : stop - r]
+            term += buffer[k - 2 * r : stop - 2 * r]
+        self.squares += inner(term, term)
+        self.terms += n
+
+    def _hand_on(self, k: int, stop: int, chain: Chain) -> None:
+        """Write the sums whose last value is at k … stop−1 straight into the buffer of the level above."""
+        if stop <= k:
+            return
+        begin = self.end - (self._fill - k + self.span) * self.stride
+        step = chain.stride(2 * self.m) // self.stride
+        skip = (-begin // self.stride) % step
+        last = self._buffer[k + skip : stop : step]
+        middle = self._buffer[k + skip - self.reach : stop - self.reach : step]
+        first = self._buffer[k + skip - self.span : stop - self.span : step]
+        done = 0
+        while done < len(last):
+            above = chain.above(self)
+            n = min(len(last) - done, above.room)
+            out = np.add(last[done : done + n], first[done : done + n], out=above.slot(n))
+            if self.triangular:
+                out += middle[done : done + n]
+                out += middle[done : done + n]
+            above.added(n, begin + (skip + done * step) * self.stride)
+            done += n
+            if above.room == 0:
+                above.work(chain)
+
+    def join(self, missing: Float, later: Level | None) -> None:
+        """Append the values `missing` that straddle the seam, and the values and terms of `later`."""
+        none = np.empty(0)
+        head, tail = (none, none) if later is None else (later.head, later.tail)
+        around = np.concatenate((self.tail, missing, head))
+        starts = _straddling(around, self.order * self.reach, len(self.tail), len(head))
+        if len(starts):
+            term = around[starts + self.reach] - around[starts]
+            if self.order == 2:
+                term = around[starts + 2 * self.reach] - around[starts + self.reach] - term
+            self.squares += inner(term, term)
+            self.terms += len(starts)
+        keep = len(self._head)
+        if self.seen < keep:
+            joined = np.concatenate((self.head, missing, head))[:keep]
+            self._head[: len(joined)] = joined
+        joined = np.concatenate((self.tail, missing, tail))[-keep:]
+        self._buffer[: len(joined)] = joined
+        self._fill = self._done = len(joined)
+        self.seen += len(missing)
+        self.end += len(missing) * self.stride
+        if later is not None and later.seen:
+            self.squares += later.squares
+            self.terms += later.terms
+            self.seen += later.seen
+            self.end = later.end
+
+
+class Chain:
+    """All levels of one accumulator. `points` values per averaging time are kept, all of them if None."""
+
+    def __init__(self, points: int | None, order: int, triangular: bool) -> None:
+        self.points, self.order, self.triangular = points, order, triangular
+        self.levels: list[Level] = []
+        self.scratch: Float = np.empty(_ROW)
+
+    def stride(self, m: int) -> int:
+        return 1 if self.points is None else max(1, m // self.points)
+
+    def above(self, level: Level) -> Level:
+        return self._level(level.m.bit_length())
+
+    def feed(self, samples: Float, begin: int) -> None:
+        """Samples (n,), the first one being number `begin`."""
+        bottom = self._level(0)
+        start = 0
+        while start < len(samples):
+            n = min(len(samples) - start, bottom.room)
+            bottom.slot(n)[:] = samples[start : start + n]
+            bottom.added(n, begin + start)
+            start += n
+            if bottom.room == 0:
+                bottom.work(self)
+
+    def drain(self) -> None:
+        """Work off everything that waits in the buffers."""
+        number = 0
+        while number < len(self.levels):
+            self.levels[number].work(self)
+            number += 1
+
+    def join(self, later: Chain) -> None:
+        """Append a chain whose first sample follows the last one of this; both drained."""
+        missing, begin = np.empty(0), 0
+        number = 0
+        while number < max(len(self.levels), len(later.levels)) or len(missing):
+            other = later.levels[number] if number < len(later.levels) else None
+            own = self._level(number)
+            if own.seen == 0:
+                own.end = begin if len(missing) or other is None else other.end - other.seen * other.stride
+            before, after = len(own.tail), 0 if other is None else len(other.head)
+            around = np.concatenate((own.tail, missing, np.empty(0) if other is None else other.head))
+            first = own.end - before * own.stride
+            own.join(missing, other)
+            missing, begin = self._sums_across(own, around, first, before, after)
+            number += 1
+
+    def _sums_across(
+        self, level: Level, around: Float, first: int, before: int, after: int
+    ) -> tuple[Float, int]:
+        """Sums for the level above from the values `around` a seam, the first one beginning at sample `first`,
+        that lie neither wholly in the first `before` nor in the last `after` of them.
+        """
+        where = _straddling(around, level.span, before, after)
+        begins = first + where * level.stride
+        where = where[begins % self.stride(2 * level.m) == 0]
+        sums = around[where] + around[where + level.span]
+        if level.triangular:
+            sums += 2 * around[where + level.reach]
+        return sums, first + int(where[0]) * level.stride if len(where) else 0
+
+    def _level(self, number: int) -> Level:
+        if number == len(self.levels):
+            m = 1 << number
+            self.levels.append(Level(m, self.stride(m), self.order, self.triangular))
+        return self.levels[number]
+
+
+def _straddling(values: Float, span: int, before: int, after: int) -> NDArray[np.intp]:
+    """Beginnings of windows of span + 1 values that lie neither wholly in the first `before` nor in the last
+    `after` of the values.
+    """
+    low = max(before - span, 0)
+    high = min(len(values) - after, len(values) - span)
+    return np.arange(low, max(high, low))
