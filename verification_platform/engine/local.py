@@ -14,11 +14,11 @@ from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.simulated import SimulatedBench
 from verification_platform.records import RecordingWriter, SegmentMark
 
-from .channels import groups
 from .journal import Journal, read_journal
 from .port import BenchPort
 from .preflight import accelerations, preflight
 from .protocol import Protocol
+from .recording import open_writer
 from .resume import resumption
 from .run import Outcome, Progress, RunEngine
 from .run_folder import RunFolder
@@ -86,14 +86,7 @@ def run_local(
             standing.bench_s + preflight(protocol, parameters, folder.order, folder.bench).duration_s + 60.0
         )
     bench = SimulatedBench(folder.bench, folder.order, seed, clock, on_prompt=on_prompt, start_s=start_s)
-    writer = RecordingWriter(
-        folder.samples,
-        folder.channels,
-        folder.fixture,
-        {"protocol": folder.protocol_id, "run": folder.path.name},
-        groups(folder.bench),
-        resume=any(folder.samples.glob("*.mcap")),
-    )
+    writer = open_writer(folder, resume=any(folder.samples.glob("*.mcap")))
     with writer, Journal(folder.journal, sync=clock == "real") as journal:
         engine = RunEngine(
             protocol,
