@@ -27,30 +27,59 @@ Floats = NDArray[np.float64]
 Complexes = NDArray[np.complex128]
 
 
-@dataclass(slots=True)
 class Fold:
-    """Sums per angle bin, arrays of shape (bins,): samples, Σy, Σδ and Σδ² with δ = place in the bin, −½ …
-    ½.
+    """Sums per angle bin, arrays of shape (bins,): samples, Σy, Σδ and Σδ² with δ = place in the bin, −½ … ½.
+
+    They are rows of one array `sums` of shape (4, bins).
     """
 
-    count: Floats
-    total: Floats
-    first: Floats
-    second: Floats
+    __slots__ = ("sums",)
+
+    def __init__(self, sums: Floats) -> None:
+        self.sums = sums
 
     @classmethod
     def empty(cls, bins: int) -> Fold:
-        return cls(*(np.zeros(bins) for _ in range(4)))
+        return cls(np.zeros((4, bins)))
 
     def add(self, other: Fold) -> None:
-        self.count += other.count
-        self.total += other.total
-        self.first += other.first
-        self.second += other.second
+        self.sums += other.sums
+
+    @property
+    def count(self) -> Floats:
+        return np.asarray(self.sums[0])
+
+    @property
+    def total(self) -> Floats:
+        return np.asarray(self.sums[1])
+
+    @property
+    def first(self) -> Floats:
+        return np.asarray(self.sums[2])
+
+    @property
+    def second(self) -> Floats:
+        return np.asarray(self.sums[3])
 
     @property
     def bins(self) -> int:
-        return self.count.size
+        return int(self.sums.shape[1])
+
+    def with_values(self, total: Floats) -> Fold:
+        """The same samples with other sums Σy."""
+        return Fold(np.array([self.count, total, self.first, self.second]))
+
+    def centred(self) -> Floats:
+        """Bin means moved to bin centres by the local slope; every bin must hold samples."""
+        mean = self.total / self.count
+        slope = np.empty_like(mean)
+        slope[1:-1] = mean[2:] - mean[:-2]
+        slope[0], slope[-1] = mean[1] - mean[-1], mean[0] - mean[-2]
+        slope *= self.first
+        slope /= self.count
+        slope *= 0.5
+        mean -= slope
+        return mean
 
     @property
     def samples(self) -> int:
@@ -123,14 +152,9 @@ def quick_harmonics(fold: Fold, max_order: int) -> Complexes:
     Bin means are moved to bin centres by the local slope; the attenuation of the spread within a bin is
     corrected on average. Error below 1e-3 of an amplitude; the phase is measured from the first bin's centre.
     """
-    mean = fold.total / fold.count
-    place = fold.first / fold.count
-    slope = np.empty_like(mean)
-    slope[1:-1] = mean[2:] - mean[:-2]
-    slope[0], slope[-1] = mean[1] - mean[-1], mean[0] - mean[-2]
-    slope *= place
-    mean -= np.multiply(slope, 0.5, out=slope)
-    variance = (float(fold.second.sum()) - float(np.dot(fold.first, place))) / float(fold.count.sum())
+    mean = fold.centred()
+    inside = float(np.add.reduce(fold.first * fold.first / fold.count))
+    variance = (float(fold.second.sum()) - inside) / float(fold.count.sum())
     x = (np.arange(max_order + 1) * (2 * np.pi / fold.bins)) ** 2 * variance
     spectrum = np.fft.rfft(mean)[: max_order + 1]
     spectrum *= (2 / fold.bins) / (1 - x / 2 * (1 - 0.15 * x))
@@ -242,9 +266,9 @@ def fold_periods(
     second = np.multiply(x, x, out=floor)
     if spread is not None:
         second += spread * bins**2
-    weights = (None, total, x, second)
-    sums = [np.asarray(np.bincount(index, w, size), dtype=np.float64) for w in weights]
+    sums = np.empty((4, size))
+    for row, weights in zip(sums, (None, total, x, second), strict=True):
+        row[:] = np.bincount(index, weights, size)
     if group > 1:
-        for k in (0, 2, 3):
-            sums[k][:] *= group
-    return {low + k: Fold(*(s[k * bins : (k + 1) * bins] for s in sums)) for k in range(high - low + 1)}
+        sums[[0, 2, 3]] *= group
+    return {low + k: Fold(sums[:, k * bins : (k + 1) * bins]) for k in range(high - low + 1)}

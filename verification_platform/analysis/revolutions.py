@@ -26,6 +26,9 @@ from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
 _BLAS_SERIAL = 8192
+#: Groups folded at a time: enough to hide the cost of a numpy call.
+_GROUPS = 4096
+_LARGEST_CHUNK = 1 << 18
 _SETTLE_LIMIT = 2_000_000
 
 
@@ -162,8 +165,9 @@ class Revolutions:
         if first:
             self._keep(self._index, theta[:first], x[:first])
         whole = first + (theta.size - first) // self.group * self.group
-        for start in range(first, whole, CHUNK):
-            stop = min(start + CHUNK, whole)
+        chunk = min(max(CHUNK, _GROUPS * self.group), _LARGEST_CHUNK) // self.group * self.group
+        for start in range(first, whole, chunk):
+            stop = min(start + chunk, whole)
             self._add(theta[start:stop], x[start:stop], self.group, self._index + start)
         if whole < theta.size:
             self._keep(self._index + whole, theta[whole:], x[whole:])
@@ -267,7 +271,7 @@ class Revolutions:
     def _book_one(self, k: int, fold: Fold) -> None:
         mean, width = self._single(fold)
         # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
-        fold.total -= mean * fold.count
+        fold.sums[1] -= mean * fold.count
         self.booked[k] = Booked(mean, width, fold.samples)
         self.total.add(fold)
 

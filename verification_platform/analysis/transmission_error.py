@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import AnalysisError, NotMergeableError
-from .fold import Complexes, Floats, Fold, Harmonics, fold_harmonics, peak_to_peak, synthesise
+from .fold import Complexes, Floats, Fold, Harmonics, fold_harmonics, synthesise
+from .peak_to_peak import curve_points, debiased_width, smooth_part
 from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
 
@@ -202,10 +203,10 @@ class _Evaluation:
         ramp = closure if abs(closure) > max(4 * closure_noise, 0.05 * self._rough()) else 0.0
         if ramp:
             place = (np.arange(self.bins) + 0.5 + fold.first / np.maximum(fold.count, 1)) / self.bins
-            flat = Fold(fold.count, fold.total - ramp * place * fold.count, fold.first, fold.second)
+            flat = fold.with_values(fold.total - ramp * place * fold.count)
             model = fold_harmonics(flat, self.max_order)
         single = np.array([self.data.booked[k].peak_to_peak for k in sorted(self.data.booked)])
-        return self._report(model, fold.samples, _TURN, closure, closure_noise, ramp, single)
+        return self._report(model, fold.samples, closure, closure_noise, ramp, single)
 
     def _rough(self) -> float:
         return max((booked.peak_to_peak for booked in self.data.booked.values()), default=0.0)
@@ -225,7 +226,7 @@ class _Evaluation:
             return slope, math.sqrt(variance / spread)
         occupied = np.maximum(fold.count, 1)
         place = (np.arange(self.bins) + 0.5 + fold.first / occupied) / self.bins
-        ramp = Fold(fold.count, place * fold.count, fold.first, fold.second)
+        ramp = fold.with_values(place * fold.count)
         # what a ramp has beyond the band is all at the seam, where e(2π) meets e(0)
         seam = fold_harmonics(ramp, self.max_order).residual
         energy = float(np.dot(fold.count, seam * seam))
@@ -235,79 +236,83 @@ class _Evaluation:
         return value, math.sqrt(variance / energy)
 
     def _limited(self) -> TransmissionErrorResult:
-        """Less than one revolution: even extension at both ends, so that nothing is forced to close."""
-        fold = Fold.empty(self.bins)
-        for k, revolution in self.data.open.items():
-            if k == 0:
-                fold.add(revolution.fold)
-        used = np.flatnonzero(fold.count)
-        if used.size < 64 or self.data.travel >= 1.0:
+        """Less than one revolution: nothing is periodic, so the curve is smoothed in place of being expanded."""
+        revolution = self.data.open.get(0)
+        occupied = np.flatnonzero(revolution.fold.count) if revolution else np.empty(0, np.intp)
+        if (
+            revolution is None
+            or occupied.size < 64
+            or occupied.size < occupied[-1] + 1
+            or self.data.travel >= 1.0
+        ):
             raise CoverageError(
                 f"the samples cover {360 * self.data.travel:.3g}° of the output, no complete revolution and"
                 " no unbroken part of one"
             )
-        span = int(used[-1]) + 1
-        part = Fold(*(a[:span] for a in (fold.count, fold.total, fold.first, fold.second)))
-        mirrored = Fold(
-            np.concatenate((part.count, part.count[::-1])),
-            np.concatenate((part.total, part.total[::-1])),
-            np.concatenate((part.first, -part.first[::-1])),
-            np.concatenate((part.second, part.second[::-1])),
+        fold = Fold(revolution.fold.sums[:, : occupied.size])
+        part = smooth_part(fold.centred(), fold.count, self.bins / self.orders[-1])
+        span = _TURN * occupied.size / self.bins
+        theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
+        return TransmissionErrorResult(
+            pp_rad=part.width.value,
+            pp_bias_rad=part.width.bias,
+            pp_noise_rad=part.width.noise,
+            pp_worst_rad=part.width.value,
+            rms_rad=part.rms,
+            mean_rad=part.mean + self.offset,
+            closure_rad=None,
+            closure_noise_rad=None,
+            noise_rad=part.noise,
+            orders=(),
+            top=(),
+            spectrum_rad=np.empty(0),
+            theta_rad=theta[:: self.direction].copy(),
+            curve_rad=part.curve[:: self.direction].copy(),
+            range_rad=span,
+            direction=self.direction,
+            revolutions=0,
+            samples=fold.samples,
+            unused_samples=self.data.samples - fold.samples,
+            max_order=self.max_order,
+            pp_per_revolution_rad=np.empty(0),
         )
-        band = math.ceil(self.max_order * 2 * span / self.bins)
-        model = fold_harmonics(mirrored, band)
-        # every sample was counted twice: the noise is right, the samples behind each coefficient are not
-        return self._report(model, fold.samples, _TURN * span / self.bins, None, None, 0.0, np.empty(0))
 
     def _report(
         self,
         model: Harmonics,
         samples: int,
-        span: float,
-        closure: float | None,
-        closure_noise: float | None,
+        closure: float,
+        closure_noise: float,
         ramp: float,
         single: Floats,
     ) -> TransmissionErrorResult:
-        full = closure is not None
-        points = 1 << math.ceil(math.log2(16 * (model.coefficients.size - 1)))
         waviness = model.coefficients.copy()
         waviness[0] = 0.0
-        curve = synthesise(waviness, points)
-        if not full:
-            curve = curve[: points // 2]
-        curve += ramp * (np.arange(curve.size) / points)
         u_line = model.noise * math.sqrt(2.0 / samples)
-        pp, bias, noise = _debiased(waviness, ramp, points, u_line, full)
-        worst = math.nan
-        if single.size:
-            _, single_bias, _ = _debiased(waviness, ramp, points, u_line * math.sqrt(single.size), full)
-            worst = max(float(np.nanmax(single)) - single_bias, pp)
-        coloured = 0.5 * float(np.sum(np.abs(waviness) ** 2)) - u_line**2 * (waviness.size - 1)
-        rms2 = coloured if not ramp else float(np.var(curve)) - u_line**2 * (waviness.size - 1)
-        mean = model.mean + (float(np.mean([b.mean for b in self.data.booked.values()])) if full else 0.0)
-        theta = self.start + self.direction * span * np.arange(curve.size) / curve.size
-        lines = self._lines(waviness, u_line) if full else ()
-        curve -= 0.5 * ramp
-        if self.direction < 0:
-            theta, curve = theta[::-1].copy(), curve[::-1].copy()
+        width = debiased_width(waviness, u_line, ramp)
+        # a single revolution has the noise of fewer samples
+        alone = debiased_width(waviness, u_line * math.sqrt(single.size), ramp)
+        curve = synthesise(waviness, curve_points(waviness.size))
+        curve += ramp * (np.arange(curve.size) / curve.size - 0.5)
+        lines = self._lines(waviness, u_line)
         by_size = sorted(lines, key=lambda line: -line.amplitude_rad)
+        theta = self.start + self.direction * _TURN * np.arange(curve.size) / curve.size
         return TransmissionErrorResult(
-            pp_rad=pp,
-            pp_bias_rad=bias,
-            pp_noise_rad=noise,
-            pp_worst_rad=worst if single.size else pp,
-            rms_rad=math.sqrt(max(rms2, 0.0)),
-            mean_rad=mean + self.offset,
+            pp_rad=width.value,
+            pp_bias_rad=width.bias,
+            pp_noise_rad=width.noise,
+            pp_worst_rad=max(float(np.nanmax(single)) - alone.bias, width.value),
+            rms_rad=math.sqrt(max(float(np.var(curve)) - u_line**2 * (waviness.size - 1), 0.0)),
+            mean_rad=model.mean + float(np.mean([b.mean for b in self.data.booked.values()])) + self.offset,
             closure_rad=closure,
             closure_noise_rad=closure_noise,
             noise_rad=model.noise,
             orders=tuple(line for line in lines if line.order in self.orders),
             top=tuple(by_size[:10]),
-            spectrum_rad=np.abs(waviness) if full else np.empty(0),
-            theta_rad=theta,
-            curve_rad=curve,
-            range_rad=span,
+            spectrum_rad=np.abs(waviness),
+            theta_rad=theta[:: self.direction].copy(),
+            curve_rad=curve[:: self.direction].copy(),
+            range_rad=_TURN,
             direction=self.direction,
             revolutions=single.size,
             samples=samples,
@@ -324,43 +329,6 @@ class _Evaluation:
         phase = np.angle(absolute * 1j)
         amplitude = np.abs(coefficients)
         return tuple(Order(int(k), float(amplitude[k]), float(phase[k]), u_line) for k in q[1:])
-
-
-def _debiased(
-    coefficients: Complexes, ramp: float, points: int, u_line: float, full: bool, draws: int = 64
-) -> tuple[float, float, float]:
-    """Peak-to-peak without the widening by noise: (pp, bias, standard deviation).
-
-    Parametric bootstrap with fixed seed: noise of standard deviation u_line (cosine and sine part) is added
-    to the coefficients found; how much that widens max − min is how much the noise already in them did.
-    """
-    slope = ramp * np.arange(points + 1) / points
-
-    def width(c: Complexes) -> float:
-        curve = synthesise(c, points)
-        if not full:
-            curve = curve[: points // 2 + 1]
-        elif ramp:
-            curve = np.append(curve, curve[0]) + slope
-        else:
-            # close the ring, so that an extreme at the seam is refined like any other
-            curve = np.concatenate((curve[-1:], curve, curve[:1]))
-        low, high = peak_to_peak(curve)
-        return high - low
-
-    pp = width(coefficients)
-    if u_line <= 1e-9 * pp:
-        return pp, 0.0, 0.0
-    rng = np.random.default_rng(9283)
-    clean = np.where(np.abs(coefficients) > 4 * u_line, coefficients, 0.0)
-    scale = u_line if full else u_line * math.sqrt(2.0)
-    widths = []
-    for _ in range(draws):
-        noise = rng.standard_normal((2, coefficients.size)) * scale
-        shaken = clean + (noise[0] + 1j * noise[1] if full else noise[0])
-        widths.append(width(shaken))
-    bias = float(np.mean(widths)) - width(clean)
-    return pp - bias, bias, float(np.std(widths, ddof=1))
 
 
 def transmission_error(
