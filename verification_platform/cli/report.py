@@ -46,14 +46,23 @@ def verify(
 
     outcome = verify_report(document, recording)
     if as_json:
-        findings = [{"ok": f.ok, "place": f.place, "what": f.what} for f in outcome.findings]
+        findings = [{"state": f.state, "place": f.place, "what": f.what} for f in outcome.findings]
         typer.echo(json.dumps({"ok": outcome.ok, "findings": findings}, ensure_ascii=False, indent=1))
     else:
         for finding in outcome.findings:
-            mark = Text("✓ ", "green") if finding.ok else Text("✗ ", "bold red")
-            console.print(mark + Text(f"{finding.place}: {finding.what}"), soft_wrap=True)
-        verdict = (
-            "[bold green]verified 验证通过[/]" if outcome.ok else "[bold red]does not verify 验证不通过[/]"
-        )
-        console.print(verdict)
-    raise typer.Exit(ExitCode.OK if outcome.ok else ExitCode.FAIL)
+            mark, style = _MARKS[finding.state]
+            console.print(Text(mark, style) + Text(f" {finding.place}: {finding.what}"), soft_wrap=True)
+        verdict, style = _OVERALL[(outcome.ok, bool(outcome.failures))]
+        console.print(Text(verdict, style))
+    if outcome.failures:
+        raise typer.Exit(ExitCode.FAIL)
+    raise typer.Exit(ExitCode.OK if outcome.ok else ExitCode.INVALID)
+
+
+_MARKS = {"ok": ("✓", "green"), "failed": ("✗", "bold red"), "unchecked": ("?", "yellow")}
+#: (everything checked and true, something false) → what is said.
+_OVERALL = {
+    (True, False): ("verified 验证通过", "bold green"),
+    (False, True): ("does not verify 验证不通过", "bold red"),
+    (False, False): ("not fully checked 未能完全核验", "yellow"),
+}
