@@ -47,12 +47,13 @@ class Ratcheting:
         return bool(self.sizes_rad.size) or self.teeth != 0
 
 
-def ratcheting(error_rad: ArrayLike, teeth: int, window: int = 250) -> Ratcheting:
+def ratcheting(error_rad: ArrayLike, teeth: int, window: int = 250, pulse: int = 0) -> Ratcheting:
     """Jumps of e = θ₂ − s·θ₁/i, shape (n,), of more than half a tooth (0.5·2π/z) that last.
 
     teeth: z of the wheel that may jump; window: samples on either side of which the medians are compared,
-    longer than the ringing of a pulse. The elastic wind-up of a pulse comes back and is no jump unless it is
-    longer than the window and larger than half a tooth. Raises NotEnoughDataError below four windows.
+    longer than the ringing of a pulse; pulse: longest pulse of torque, samples. A jump that is taken back
+    within two windows or a pulse is elastic wind-up and does not count; one taken back later is two jumps.
+    Jumps closer than four windows are reported as one. Raises NotEnoughDataError below four windows.
     """
     e = as_block(error_rad, "angle error")
     refuse_not_finite(e, 0, "angle error")
@@ -76,8 +77,7 @@ def ratcheting(error_rad: ArrayLike, teeth: int, window: int = 250) -> Ratchetin
         sizes.append(float(level[last + 2] - level[k]))
         indices.append(_place(e, k * window, (last + 3) * window))
         k = last + 1
-    # a wind-up longer than the window shows as a jump there and one back: they cancel and are none
-    kept = _without_returns(sizes, tooth)
+    kept = _without_returns(sizes, indices, tooth, max(pulse, 2 * window))
     total = float(level[-1] - level[0])
     return Ratcheting(
         sizes_rad=np.array([sizes[i] for i in kept]),
@@ -87,13 +87,15 @@ def ratcheting(error_rad: ArrayLike, teeth: int, window: int = 250) -> Ratchetin
     )
 
 
-def _without_returns(sizes: list[float], tooth: float) -> list[int]:
-    """Indices of the jumps that are not taken back by the next one; runs of smaller than half a tooth drop."""
+def _without_returns(sizes: list[float], indices: list[int], tooth: float, within: int) -> list[int]:
+    """Positions of the jumps that are not taken back by the next one within so many samples."""
     kept: list[int] = []
     for i, size in enumerate(sizes):
         if abs(size) <= JUMP_SHARE * tooth:
             continue
-        if kept and abs(sizes[kept[-1]] + size) <= JUMP_SHARE * tooth:
+        last = kept[-1] if kept else i
+        returned = abs(sizes[last] + size) <= JUMP_SHARE * tooth and indices[i] - indices[last] <= within
+        if kept and returned:
             kept.pop()
         else:
             kept.append(i)
