@@ -92,14 +92,14 @@ class _Range:
 
     def look(self, piece: NDArray[Any]) -> int:
         """Count the clipped pixels of `piece` and return its largest value."""
-        high = int(piece.max())
+        high = int(np.maximum.reduce(piece))
         if high > self.full_scale:
             raise AnalysisError(
                 f"a grey value of {high} in images of full scale {self.full_scale}: state the bits a pixel"
             )
         if high == self.full_scale:
             self.at_full_scale += int(np.count_nonzero(piece == high))
-        if int(piece.min()) == 0:
+        if int(np.minimum.reduce(piece)) == 0:
             self.at_zero += piece.size - int(np.count_nonzero(piece))
         return high
 
@@ -131,8 +131,7 @@ class PairSums:
     def __init__(self, bits: int) -> None:
         self._range = _Range(bits)
         self._pixels = self._sum_a = self._sum_b = self._squares = 0
-        self._narrow = np.empty(_PIECE, np.int16)
-        self._wide = np.empty(_PIECE)
+        self._narrow, self._wide = np.empty(0, np.int16), np.empty(0)
 
     def update(self, a: Image, b: Image) -> None:
         """Add bands `a` and `b` (uint8 or uint16, same shape) of the two images.
@@ -142,6 +141,9 @@ class PairSums:
         if a.shape != b.shape or a.dtype != b.dtype:
             raise AnalysisError(f"images of a pair differ: {a.dtype}{a.shape} and {b.dtype}{b.shape}")
         flat_a, flat_b = _check(a).reshape(-1), _check(b).reshape(-1)
+        if self._wide.size < min(flat_a.size, _PIECE):
+            self._wide = np.empty(min(flat_a.size, _PIECE))
+            self._narrow = np.empty(self._wide.size, np.int16)
         for s in _slices(flat_a.size):
             self._add(flat_a[s], flat_b[s])
 
@@ -194,7 +196,7 @@ class StackSums:
         self._shape: tuple[int, int] | None = None
         self._sum = np.empty(0, np.uint32)
         self._images = self._squares = 0
-        self._wide = np.empty(_PIECE)
+        self._wide = np.empty(0)
         #: images whose sum still fits into 16 bits
         self._group = 65535 // self._range.full_scale
 
@@ -218,6 +220,7 @@ class StackSums:
         if self._shape is None:
             self._shape = shape
             self._sum = np.zeros(shape[0] * shape[1], np.uint32)
+            self._wide = np.empty(min(self._sum.size, _PIECE))
         if shape != self._shape:
             raise AnalysisError(f"an image of {shape} does not fit into a stack of {self._shape}")
         if self._images + images > 65536:
