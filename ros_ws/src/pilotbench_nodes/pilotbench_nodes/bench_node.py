@@ -34,6 +34,8 @@ class BenchNode(LifecycleNode):
         self.bench_path = Path(path)
         self.bench: BenchDescription = load_bench(self.bench_path)
         self.node_state, self.detail = NodeState.INACTIVE, ""
+        #: In the lifecycle state "active", which `node_state` is not after an error.
+        self.active = False
         self.silence_s, self.period_s = self.bench.interlock.silence, self.bench.interlock.heartbeat
         self._sequence = 0
         self._heartbeats = self.create_publisher(Heartbeat, heartbeat_topic, heartbeat(self.silence_s))
@@ -85,9 +87,13 @@ class BenchNode(LifecycleNode):
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         result = self._transition(self.activate, NodeState.ACTIVE)
-        return super().on_activate(state) if result is TransitionCallbackReturn.SUCCESS else result
+        if result is not TransitionCallbackReturn.SUCCESS:
+            return result
+        self.active = True
+        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.active = False
         failed = self.detail if self.node_state is NodeState.ERROR else ""
         self._transition(self.deactivate, NodeState.INACTIVE)
         if failed:  # an error stays an error until the node has been configured anew

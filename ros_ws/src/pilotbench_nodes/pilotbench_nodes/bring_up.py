@@ -5,6 +5,7 @@ Started by the launch files, and used by the client of the supervisor; so both b
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -12,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
-from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from pilotbench_interfaces.msg import Heartbeat
 from rclpy.node import Node
 
@@ -41,6 +42,7 @@ class BringUp:
         self._clients = {
             name: node.create_client(ChangeState, f"{name}/change_state") for name in self._names
         }
+        self._states = {name: node.create_client(GetState, f"{name}/get_state") for name in self._names}
         self._details: dict[str, str] = {}
         for topic in (HEARTBEAT_TOPIC, LEASE_TOPIC):
             node.create_subscription(Heartbeat, topic, self._heard, heartbeat(silence_s))
@@ -64,21 +66,23 @@ class BringUp:
 
     def recover(self, name: str) -> None:
         """Configure one node anew, from whatever state an error has left it in. Raises BringUpError."""
-        for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
-            wait_for(
-                self._clients[name].call_async(_request(transition)), 5.0
-            )  # refused where it does not apply
+        self._down(name)
         for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
             self._change(name, transition)
 
     def down(self) -> None:
         """Torque off, everything closed, last comes who watches. Goes on whatever fails."""
-        for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
-            for name in reversed(self._names):
-                try:
-                    self._change(name, transition, 3.0)
-                except BringUpError:
-                    continue
+        for name in reversed(self._names):
+            with contextlib.suppress(BringUpError):
+                self._down(name)
+
+    def _down(self, name: str) -> None:
+        """To unconfigured. A transition that does not apply must not be asked for: it would end the node."""
+        state = wait_for(self._states[name].call_async(GetState.Request()), 1.0)
+        if state is not None and state.current_state.id == State.PRIMARY_STATE_ACTIVE:
+            self._change(name, Transition.TRANSITION_DEACTIVATE)
+        if state is not None and state.current_state.id != State.PRIMARY_STATE_UNCONFIGURED:
+            self._change(name, Transition.TRANSITION_CLEANUP)
 
     def _change(self, name: str, transition: int, timeout_s: float = 10.0) -> None:
         timeout_s = _TRANSITION_S.get(transition, timeout_s)

@@ -21,6 +21,7 @@ from verification_platform.bench.description import BenchError
 from verification_platform.bench.devices import devices_on, group_for
 from verification_platform.bench.interlock import InterlockState as State
 from verification_platform.bench.interlock import NodeState
+from verification_platform.bench.silence import Silence
 from verification_platform.records.cdr import encode_block
 
 from .bench_node import BenchNode
@@ -45,6 +46,23 @@ _STATES = {
 }
 
 
+class _Listener:
+    """What one thread has heard of those without whom there is no torque."""
+
+    def __init__(self, longest_gap_s: float) -> None:
+        now_s = time.monotonic()
+        self.interlock, self.protocol = Silence(longest_gap_s, now_s), Silence(longest_gap_s, now_s)
+
+    def silent(self, limit_s: float) -> str | None:
+        """Who is silent too long; None when both are heard."""
+        now_s = time.monotonic()
+        ages_s = (("interlock_node", self.interlock.age_s(now_s)), ("protocol_node", self.protocol.age_s(now_s)))
+        for name, age_s in ages_s:
+            if age_s > limit_s:
+                return f"{name} has not been heard for {age_s * 1e3:.0f} ms"
+        return None
+
+
 class DeviceNode(BenchNode):
     """Parameter `bus` names the bus. Topics out: samples, state, diagnostics, heartbeat; service `command`."""
 
@@ -57,13 +75,11 @@ class DeviceNode(BenchNode):
         self._roles = self.bench.actuators_on(self._bus)
         self._devices = tuple(devices_on(self.bench, self._bus))
         self._runner: BusRunner | None = None
-        self._interlock = (
-            State.DISARMED,
-            0,
-            float("-inf"),
-            "",
-        )  # state, permission, heard, reason: replaced as one
-        self._protocol_s, self._lease = float("-inf"), -1
+        self._interlock = (State.DISARMED, 0, "")  # state, permission, reason: replaced as one
+        self._lease = -1
+        self._bus_listener, self._ros_listener = _Listener(2.0 * self.period_s), _Listener(2.0 * self.period_s)
+        self._listeners = (self._bus_listener, self._ros_listener)
+        self._last_forbidden: str | None = None
         self._told_permission = 0
         self._shown: tuple[object, ...] = ()
         # Stamps are monotonic; one offset for the life of the node keeps the UTC of the blocks as even as they are.
@@ -82,35 +98,43 @@ class DeviceNode(BenchNode):
     # ------------------------------------------------------------------ permission for torque
 
     def _interlock_heard(self, message: InterlockState) -> None:
-        self._interlock = (State(message.state), message.permission, time.monotonic(), message.reason)
+        self._interlock = (State(message.state), message.permission, message.reason)
+        for listener in self._listeners:
+            listener.interlock.heard()
         if self._permission() != self._told_permission:
             self.send_heartbeat()  # the interlock measures how fast this is
 
     def _protocol_heard(self, message: Heartbeat) -> None:
-        self._protocol_s = time.monotonic()
+        for listener in self._listeners:
+            listener.protocol.heard()
         if message.lease != self._lease:
             self._lease = message.lease
             if self._runner is not None:
                 self._runner.renew_lease()
 
-    def _forbidden(self) -> str | None:
-        """Why no torque may flow now. Called from the bus thread in every cycle: reads only, never blocks."""
-        now_s = time.monotonic()
-        state, _, heard_s, reason = self._interlock
+    def _forbidden(self, listener: _Listener) -> str | None:
+        """Why no torque may flow now, as far as the thread of `listener` knows. Reads only, never blocks."""
+        state, _, reason = self._interlock
         if state is not State.ARMED:
             return reason or "the interlock is not armed"
-        if now_s - heard_s > self.silence_s:
-            return f"interlock_node has not been heard for {(now_s - heard_s) * 1e3:.0f} ms"
-        if now_s - self._protocol_s > self.silence_s:
-            return f"protocol_node has not been heard for {(now_s - self._protocol_s) * 1e3:.0f} ms"
+        silent = listener.silent(self.silence_s)
+        if silent is not None:
+            return silent
         if self.node_state is not NodeState.ACTIVE:
             return f"{self.get_name()} is not active"
         return None
 
+    def _guard(self) -> str | None:
+        """Asked by the bus thread in every cycle with torque."""
+        return self._forbidden(self._bus_listener) or self._last_forbidden
+
     def _permission(self) -> int:
         """The interlock's permission under which torque may flow here; 0 for none."""
         runner = self._runner
-        if runner is None or runner.state is not RunnerState.RUNNING or self._forbidden() is not None:
+        forbidden = self._forbidden(self._ros_listener)
+        # The bus thread asks only while there is torque; this thread asks all the time.
+        self._last_forbidden = forbidden if self._interlock[0] is State.ARMED else None
+        if runner is None or runner.state is not RunnerState.RUNNING or forbidden is not None:
             return 0
         return self._interlock[1]
 
@@ -147,7 +171,7 @@ class DeviceNode(BenchNode):
         return response
 
     def _go(self, runner: BusRunner, request: Command.Request, response: Command.Response) -> None:
-        forbidden = self._forbidden()
+        forbidden = self._forbidden(self._ros_listener)
         if forbidden is not None:
             response.outcome, response.reason = Command.Response.NOT_PERMITTED, forbidden
             return
@@ -177,12 +201,10 @@ class DeviceNode(BenchNode):
     def _watch(self) -> None:
         """A runner that has tripped or lost its wire makes this node inactive, with the reason."""
         runner = self._runner
-        if runner is None or runner.failure is None or self.node_state is NodeState.ERROR:
-            return
-        active = self.node_state is NodeState.ACTIVE
-        self.node_state, self.detail = NodeState.ERROR, runner.failure
-        self.get_logger().error(runner.failure)
-        if active:
+        if runner is not None and runner.failure is not None and self.node_state is not NodeState.ERROR:
+            self.node_state, self.detail = NodeState.ERROR, runner.failure
+            self.get_logger().error(runner.failure)
+        if self.node_state is NodeState.ERROR and self.active:
             self.trigger_deactivate()
 
     def _show_state(self) -> None:
@@ -239,13 +261,18 @@ class DeviceNode(BenchNode):
             self._publish,
             block_rows=rows,
             lease_s=_LEASE_FACTOR * self.silence_s,
-            guard=self._forbidden,
+            guard=self._guard,
         )
         self._runner.start()
         for identity in self._runner.identities:
             self.get_logger().info(
                 f"{identity.device}: {identity.model}, serial {identity.serial}, firmware {identity.firmware}"
             )
+
+    def activate(self) -> None:
+        """Torque may flow from now on, when the interlock permits it."""
+        if self._runner is not None and self._runner.failure is not None:
+            raise DriverError(self._bus, self._runner.failure)
 
     def deactivate(self) -> None:
         """Torque off on every actuator of this bus."""
@@ -263,7 +290,7 @@ class DeviceNode(BenchNode):
 
 
 def main() -> None:
-    run(DeviceNode, priority=20)
+    run(DeviceNode, priority=40)
 
 
 if __name__ == "__main__":

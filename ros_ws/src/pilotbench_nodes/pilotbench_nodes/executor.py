@@ -99,6 +99,11 @@ class KeepingExecutor(SingleThreadedExecutor):
         super().__init__(**arguments)
         self._entities: _Entities | None = None
 
+    def wake(self) -> None:
+        """Called by nodes when an entity was created or destroyed."""
+        self._entities = None
+        super().wake()
+
     def spin(self) -> None:
         """Until the context is shut down. Raises what a callback raises, and ExternalShutdownException at the end."""
         while self.context.ok():

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from drivers.device import Block
 from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.bench.silence import Silence
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.records.cdr import decode_block
 from verification_platform.ros.graph import device_buses, device_node_name
@@ -41,7 +42,7 @@ class Link:
         self._blocks: deque[Block] = deque()
         self._news = threading.Condition()
         self._interlock = InterlockState(state=int(State.DISARMED))
-        self._interlock_s = float("-inf")
+        self._silence = Silence(2.0 * node.period_s, time.monotonic())
         bench, group = node.bench, MutuallyExclusiveCallbackGroup()
         self._buses = device_buses(bench)
         for bus in self._buses:
@@ -76,7 +77,8 @@ class Link:
     def _interlock_heard(self, message: InterlockState) -> None:
         with self._news:
             changed = message.state != self._interlock.state
-            self._interlock, self._interlock_s = message, time.monotonic()
+            self._interlock = message
+            self._silence.heard()
             if changed:
                 self._news.notify()
 
@@ -101,7 +103,7 @@ class Link:
 
     def check(self) -> None:
         """Raises BenchTrip unless the interlock is heard and says that the bench is armed."""
-        message, age_s = self._interlock, time.monotonic() - self._interlock_s
+        message, age_s = self._interlock, self._silence.age_s(time.monotonic())
         if message.state == State.TRIPPED:
             # Samples lost on the way to the disk spoil the run; they are no danger.
             raise BenchTrip(

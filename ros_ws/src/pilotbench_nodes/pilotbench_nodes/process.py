@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -41,6 +42,8 @@ def run(make_node: Callable[[], BenchNode], *, priority: int) -> None:
         sys.stderr.write(f"{error}\n")
         sys.stderr.flush()
         os._exit(2)
+    gc.collect()
+    gc.freeze()  # what has been loaded stays; looking through it again would hold up a bus for a tenth of a second
     # Only now: what it takes to start a node must not hold up a bus that runs already.
     warning = claim_realtime(priority) or _claim_for_threads(priority)
     if warning:
