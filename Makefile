@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new release of pip" || true; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup check unit ros-test bench clean
+.PHONY: help demo test setup check unit ros-test bench clean lock
 
 help:                 ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -49,3 +49,7 @@ ros-test: setup       ## tests that start the ROS graph, one after another (they
 
 clean:                ## remove everything that `make` has made
 	rm -rf $(VENV) .cache ros_ws/build ros_ws/install ros_ws/log
+
+lock:                 ## renew requirements/lock.txt from pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/lock.txt \
+	  --extra core --extra ros --extra ros-build --extra report --extra cluster --extra test --extra dev
