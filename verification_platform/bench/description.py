@@ -122,7 +122,9 @@ class Channel(_Table):
         try:
             unit = signal_unit(str(table["signal"]))
         except KeyError:
-            raise ValueError(f"unknown signal {table['signal']!r}; known are {', '.join(SIGNAL_UNITS)}") from None
+            raise ValueError(
+                f"unknown signal {table['signal']!r}; known are {', '.join(SIGNAL_UNITS)}"
+            ) from None
         table = {**table, "unit": unit}
         if table.get("range") is not None:
             table["range"] = parse(table["range"], unit)
@@ -187,19 +189,25 @@ class BenchDescription(_Table):
             if name not in channels:
                 raise ValueError(f"interlock limit names channel {name!r}, which the bench does not have")
             unit = signal_unit(str(channels[name]["signal"]))
-            limits.append({key: parse(value, unit) if key in ("low", "high") else value for key, value in limit.items()})
+            limits.append(
+                {key: parse(value, unit) if key in ("low", "high") else value for key, value in limit.items()}
+            )
         return {**tables, "interlock": {**interlock, "limits": limits}}
 
     @model_validator(mode="after")
     def _refers_to_what_exists(self) -> BenchDescription:
         for name, device in self.device.items():
             if device.bus not in self.bus:
-                raise ValueError(f"device {name} is on bus {device.bus!r}, which is not described; buses are {', '.join(self.bus)}")
+                raise ValueError(
+                    f"device {name} is on bus {device.bus!r}, which is not described; buses are {', '.join(self.bus)}"
+                )
         seen: dict[tuple[str, int], str] = {}
         for name, device in self.device.items():
             other = seen.setdefault((device.bus, device.address), name)
             if other != name:
-                raise ValueError(f"devices {other} and {name} both have address {device.address} on bus {device.bus}")
+                raise ValueError(
+                    f"devices {other} and {name} both have address {device.address} on bus {device.bus}"
+                )
         for kind, table in (("channel", self.channel), ("actuator", self.actuator)):
             for name, record in table.items():
                 if record.device not in self.device:
@@ -215,7 +223,9 @@ class BenchDescription(_Table):
 
     def expired(self, on: dt.date) -> list[str]:
         """Channels whose calibration is past its due date on that day (ISO/IEC 17025 6.4.13)."""
-        return [name for name, c in self.channel.items() if c.calibration is not None and c.calibration.due < on]
+        return [
+            name for name, c in self.channel.items() if c.calibration is not None and c.calibration.due < on
+        ]
 
 
 def one_line(where: str, error: ValidationError) -> str:
@@ -231,7 +241,9 @@ def load_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise BenchError(f"{path}: cannot be read ({error.strerror}); give the path of an existing file") from None
+        raise BenchError(
+            f"{path}: cannot be read ({error.strerror}); give the path of an existing file"
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BenchError(f"{path}: not a valid TOML file ({error})") from None
 
