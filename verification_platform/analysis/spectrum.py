@@ -1,0 +1,332 @@
+"""Power and cross spectral densities by Welch's method, H1, H2 and coherence: one pass, mergeable.
+
+    spectrum = CrossSpectrum(fs_hz=10_000.0)
+    for u, y in recording: spectrum.update(u, y)
+    result = spectrum.result(); H = result.H1; usable = result.coherence > 0.9
+
+P. D. Welch, IEEE Trans. Audio Electroacoust. 15 (1967); estimators H1, H2 and coherence: J. S. Bendat and
+A. G. Piersol, Random Data, chapter 6. Segments of n samples overlap by half and begin at multiples of the hop
+counted from the beginning of the recording, so pieces of it fit together and any partition gives the segments
+of one pass. A batch of segments is transformed at a time; the transform of a segment is used for all spectra.
+
+Densities are one-sided, in unit²/Hz. Each segment loses its mean (detrend), as is usual.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .blocks import Float, as_block, refuse_not_finite
+from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
+
+Window = Literal["hann", "rectangular", "flattop"]
+Complex = NDArray[np.complex128]
+
+_BATCH = 65536  # samples transformed at a time: window, transforms and products stay in the cache
+_COSINES: dict[str, tuple[float, ...]] = {
+    "rectangular": (1.0,),
+    "hann": (0.5, 0.5),
+    "flattop": (0.21557895, 0.41663158, 0.277263158, 0.083578947, 0.006947368),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumResult:
+    """Spectra at frequency_hz (k,) = 0 … fs/2, means over `segments` segments.
+
+    Pxx, Pyy: one-sided power spectral densities, unit²/Hz. Pxy: cross-spectral density, conj(X)·Y; None for a
+    single signal. averages: equivalent number of independent segments. resolution_hz: noise bandwidth of the
+    window.
+    """
+
+    frequency_hz: Float
+    Pxx: Float
+    Pyy: Float | None
+    Pxy: Complex | None
+    segments: int
+    averages: float
+    resolution_hz: float
+
+    @property
+    def H1(self) -> Complex:  # noqa: N802 the estimator's name
+        """Response Pxy/Pxx (k,): unbiased by noise on the output."""
+        _, cross = self._pair()
+        return _ratio(cross, self.Pxx)
+
+    @property
+    def H2(self) -> Complex:  # noqa: N802
+        """Response Pyy/Pyx (k,): unbiased by noise on the input."""
+        output, cross = self._pair()
+        return _ratio(output, np.conj(cross))
+
+    @property
+    def coherence(self) -> Float:
+        """γ² (k,) in 0 … 1; 1 with a single segment, whatever the signals."""
+        output, cross = self._pair()
+        return np.abs(_ratio(np.abs(cross) ** 2, self.Pxx * output))
+
+    @property
+    def relative_std(self) -> float:
+        """Standard deviation of Pxx over its value, 1/√averages."""
+        return 1.0 / math.sqrt(self.averages)
+
+    def response_relative_std(self) -> Float:
+        """Standard deviation of |H1| over |H1|, and of its phase in rad (k,): √((1−γ²)/(2·γ²·averages))."""
+        g = np.clip(self.coherence, 1e-12, 1.0)
+        return np.sqrt((1.0 - g) / (2.0 * g * self.averages))
+
+    def _pair(self) -> tuple[Float, Complex]:
+        if self.Pyy is None or self.Pxy is None:
+            raise AnalysisError("spectrum: a response needs two signals")
+        return self.Pyy, self.Pxy
+
+
+class CrossSpectrum:
+    """Accumulator: `update(x)` or `update(x, y)`, `merge(later)`, `result()`.
+
+    fs_hz: sampling rate. segment: samples a segment (even). start: number of samples of the recording in front
+    of the first one given here; pieces that are to be merged must say where they begin.
+    """
+
+    def __init__(
+        self,
+        fs_hz: float,
+        segment: int = 4096,
+        *,
+        window: Window = "hann",
+        overlap: float = 0.5,
+        detrend: bool = True,
+        start: int = 0,
+    ) -> None:
+        if not (math.isfinite(fs_hz) and fs_hz > 0):
+            raise AnalysisError(f"spectrum: the sampling rate must be positive, not {fs_hz}")
+        if segment < 8 or segment % 2:
+            raise AnalysisError(
+                f"spectrum: a segment has an even number of samples, 8 or more, not {segment}"
+            )
+        if window not in _COSINES:
+            raise AnalysisError(f"spectrum: {window!r} is none of {', '.join(_COSINES)}")
+        if not 0 <= overlap < 1:
+            raise AnalysisError(f"spectrum: overlap must lie in 0 … 1, not {overlap}")
+        self.fs_hz, self.segment, self.window, self.detrend, self.start = (
+            fs_hz,
+            segment,
+            window,
+            detrend,
+            start,
+        )
+        self.hop = max(1, round(segment * (1 - overlap)))
+        self.n = 0
+        self.segments = 0
+        self._w = cosine_window(window, segment)
+        self._w_spectrum: Complex = np.fft.rfft(self._w)
+        self._next = -(-start // self.hop) * self.hop  # sample at which the next segment begins
+        self._head: list[Float] = []  # the first segment + hop samples of each signal
+        self._pending: list[Float] = []  # samples from `_next` on, or from `start` before the first segment
+        self._squares: list[Float] = []  # sums of squares of real and imaginary parts, of x and of y
+        self._cross: Complex = np.zeros(segment // 2 + 1, dtype=np.complex128)
+        self._spectra: list[Complex] = []
+        self._work: Float = np.empty(0)
+
+    def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
+        """Samples (n,) that follow the ones before without a gap; always one signal or always two.
+
+        Raises NotFiniteError for NaN or infinity, AnalysisError for unequal lengths.
+        """
+        signals = [as_block(x, "x")] if y is None else [as_block(x, "x"), as_block(y, "y")]
+        if len({len(signal) for signal in signals}) > 1:
+            raise AnalysisError(f"spectrum: {len(signals[0])} samples of x, but {len(signals[1])} of y")
+        if self._pending and len(self._pending) != len(signals):
+            raise AnalysisError(f"spectrum: {len(signals)} signals after {len(self._pending)}")
+        if not self._pending:
+            self._pending = [np.empty(0) for _ in signals]
+            self._head = [np.empty(0) for _ in signals]
+            self._squares = [np.zeros(self.segment + 2) for _ in signals]
+        step = max(8 * _BATCH, self.segment)
+        for at in range(0, len(signals[0]), step):
+            pieces = [signal[at : at + step] for signal in signals]
+            for piece, name in zip(pieces, "xy", strict=False):
+                refuse_not_finite(piece, self.n, name)
+            self._feed(pieces)
+
+    def merge(self, later: CrossSpectrum) -> None:
+        """Append the piece of recording that follows this one without a gap. `later` is left as it was.
+
+        Raises NotMergeableError for other settings, or if `later` does not begin where this one ends.
+        """
+        if self._settings() != later._settings():
+            raise NotMergeableError("spectrum: different settings")
+        if later.n == 0:
+            return
+        if self.n == 0:
+            self.start, self._next = later.start, -(-later.start // self.hop) * self.hop
+        elif later.start != self.start + self.n:
+            raise NotMergeableError(f"spectrum: sample {self.start + self.n} is followed by {later.start}")
+        elif len(self._pending) != len(later._pending):
+            raise NotMergeableError("spectrum: one signal and two signals")
+        if later.segments == 0:
+            self.update(*later._pending)
+            return
+        own_next = later._next - later.segments * later.hop  # where the first segment of `later` begins
+        missing = own_next - self.hop + self.segment - later.start
+        if self.n == 0:
+            self.update(*(head[:0] for head in later._head))
+        self.update(*(head[: max(missing, 0)] for head in later._head))
+        self.n += later.n - max(missing, 0)
+        self._head = [
+            np.concatenate((mine, theirs[max(missing, 0) :]))[: self.segment + self.hop]
+            for mine, theirs in zip(self._head, later._head, strict=True)
+        ]
+        self._pending = [pending.copy() for pending in later._pending]
+        self._next = later._next
+        self.segments += later.segments
+        for mine, theirs in zip(self._squares, later._squares, strict=True):
+            mine += theirs
+        self._cross += later._cross
+
+    def result(self) -> SpectrumResult:
+        """Raises NotEnoughDataError before the first whole segment."""
+        if self.segments == 0:
+            raise NotEnoughDataError(f"spectrum: {self.n} samples hold no segment of {self.segment}")
+        scale = np.full(self.segment // 2 + 1, 2.0)
+        scale[0] = scale[-1] = 1.0
+        power = float(np.dot(self._w, self._w))
+        scale /= self.fs_hz * power * self.segments
+        densities = [(squares[0::2] + squares[1::2]) * scale for squares in self._squares]
+        two = len(densities) == 2
+        return SpectrumResult(
+            frequency_hz=np.arange(self.segment // 2 + 1, dtype=np.float64) * (self.fs_hz / self.segment),
+            Pxx=densities[0],
+            Pyy=densities[1] if two else None,
+            Pxy=self._cross * scale if two else None,
+            segments=self.segments,
+            averages=self._averages(),
+            resolution_hz=self.fs_hz * power / float(self._w.sum()) ** 2,
+        )
+
+    def _averages(self) -> float:
+        """Equivalent independent segments (Welch 1967): overlapping ones share samples."""
+        shared, power = 0.0, float(np.dot(self._w, self._w))
+        for k in range(1, min(self.segments, -(-self.segment // self.hop))):
+            common = float(np.dot(self._w[: -k * self.hop], self._w[k * self.hop :])) / power
+            shared += 2 * (1 - k / self.segments) * common**2
+        return self.segments / (1 + shared)
+
+    def _settings(self) -> tuple[object, ...]:
+        return self.fs_hz, self.segment, self.hop, self.window, self.detrend
+
+    def _feed(self, pieces: list[Float]) -> None:
+        length, waiting = len(pieces[0]), len(self._pending[0])
+        if len(self._head[0]) < self.segment + self.hop:
+            missing = self.segment + self.hop - len(self._head[0])
+            self._head = [np.append(h, p[:missing]) for h, p in zip(self._head, pieces, strict=True)]
+        edge = self.start + self.n  # sample at which the pieces begin
+        self.n += length
+        # Segments that begin before the pieces: joined with as much of the pieces as they need.
+        skip = self._next - (edge - waiting)
+        joined = [np.append(w, p[: self.segment]) for w, p in zip(self._pending, pieces, strict=True)]
+        before = max(0, -(-(edge - self._next) // self.hop))
+        fits = (len(joined[0]) - skip - self.segment) // self.hop + 1
+        count = max(0, min(before, fits))
+        self._transform([signal[skip:] for signal in joined], count)
+        if count < before:  # the pieces were too short to end them
+            keep = skip + count * self.hop if self.segments else 0
+            self._pending = [np.append(w, p)[keep:] for w, p in zip(self._pending, pieces, strict=True)]
+            return
+        # Segments that begin in the pieces, in place.
+        skip = self._next - edge
+        count = max(0, (length - skip - self.segment) // self.hop + 1)
+        self._transform([piece[skip:] for piece in pieces], count)
+        if self.segments:
+            self._pending = [piece[self._next - edge :].copy() for piece in pieces]
+        else:
+            self._pending = [np.append(w, p) for w, p in zip(self._pending, pieces, strict=True)]
+
+    def _transform(self, signals: list[Float], count: int) -> None:
+        """Add the spectra of the first `count` segments of the signals."""
+        batch = max(1, _BATCH // self.segment)
+        if len(self._work) < batch * self.segment:
+            bins = self.segment // 2 + 1
+            self._work = np.empty(batch * self.segment)
+            self._spectra = [np.empty((batch, bins), dtype=np.complex128) for _ in signals]
+        for first in range(0, count, batch):
+            rows = min(batch, count - first)
+            spectra = [
+                self._rows(signal[first * self.hop :], rows, spectrum[:rows])
+                for signal, spectrum in zip(signals, self._spectra, strict=True)
+            ]
+            for spectrum, squares in zip(spectra, self._squares, strict=True):
+                parts = spectrum.view(np.float64)
+                squares += np.einsum("kf,kf->f", parts, parts)
+            if len(spectra) == 2:
+                product = np.conjugate(spectra[0], out=spectra[0])
+                product *= spectra[1]
+                self._cross += np.add.reduce(product, axis=0)
+        self.segments += count
+        self._next += count * self.hop
+
+    def _rows(self, signal: Float, rows: int, out: Complex) -> Complex:
+        """Transforms of the first `rows` segments of a signal."""
+        segments = np.lib.stride_tricks.as_strided(
+            signal,
+            (rows, self.segment),
+            (self.hop * signal.strides[0], signal.strides[0]),
+            writeable=False,
+        )
+        work = self._work[: rows * self.segment].reshape(rows, self.segment)
+        np.multiply(segments, self._w, out=work)
+        np.fft.rfft(work, axis=1, out=out)
+        if self.detrend:
+            # Of a window that is a sum of cosines, few bins are not zero: taking the mean out costs only those.
+            bins = len(_COSINES[self.window])
+            out[:, :bins] -= self._means(signal, rows)[:, None] * self._w_spectrum[:bins]
+        return out
+
+    def _means(self, signal: Float, rows: int) -> Float:
+        """Means of the first `rows` segments; every sample is added up once if the hop divides the segment."""
+        hops = self.segment // self.hop
+        if hops * self.hop != self.segment:
+            return np.array([signal[k * self.hop :][: self.segment].mean() for k in range(rows)])
+        sums = np.add.reduce(signal[: (rows - 1 + hops) * self.hop].reshape(-1, self.hop), axis=1)
+        total = sums[:rows].copy()
+        for k in range(1, hops):
+            total += sums[k : k + rows]
+        return np.asarray(total / self.segment)
+
+
+def cosine_window(name: Window, n: int) -> Float:
+    """Periodic window (n,) as a sum of cosines: hann, flattop (ISO 18431-2) or rectangular."""
+    phase = 2 * np.pi * np.arange(n) / n
+    terms = _COSINES[name]
+    return np.asarray(sum((-1) ** k * a * np.cos(k * phase) for k, a in enumerate(terms)))
+
+
+def power_spectrum(
+    samples: ArrayLike, fs_hz: float, segment: int = 4096, window: Window = "hann"
+) -> SpectrumResult:
+    """One-call form for one signal (n,)."""
+    spectrum = CrossSpectrum(fs_hz, segment, window=window)
+    spectrum.update(samples)
+    return spectrum.result()
+
+
+def cross_spectrum(
+    x: ArrayLike, y: ArrayLike, fs_hz: float, segment: int = 4096, window: Window = "hann"
+) -> SpectrumResult:
+    """One-call form for an input x (n,) and an output y (n,)."""
+    spectrum = CrossSpectrum(fs_hz, segment, window=window)
+    spectrum.update(x, y)
+    return spectrum.result()
+
+
+def _ratio(a: NDArray[np.generic], b: NDArray[np.generic]) -> Complex:
+    """a/b, NaN where b is 0: a bin without power has no response."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = np.asarray(a) / np.asarray(b)
+    quotient[np.asarray(b) == 0] = np.nan
+    return np.asarray(quotient, dtype=np.complex128)
