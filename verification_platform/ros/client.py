@@ -22,8 +22,9 @@ import rclpy
 from pilotbench_interfaces.action import RunProtocol
 from pilotbench_interfaces.srv import Confirm
 from pilotbench_nodes.bring_up import BringUp, BringUpError, wait_for
+from pilotbench_nodes.executor import make_executor
 from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -147,7 +148,7 @@ def main() -> None:
     except BenchError as error:
         sys.stdout.write(json.dumps({"event": "failed", "reason": str(error)}) + "\n")
         sys.exit(2)
-    executor = SingleThreadedExecutor()
+    executor = make_executor()
     executor.add_node(node)
     worker = threading.Thread(target=_serve, args=(client,), daemon=True)
     worker.start()

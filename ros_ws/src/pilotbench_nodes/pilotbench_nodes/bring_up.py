@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,20 @@ class BringUp:
         }
         self._states = {name: node.create_client(GetState, f"{name}/get_state") for name in self._names}
         self._details: dict[str, str] = {}
-        for topic in (HEARTBEAT_TOPIC, LEASE_TOPIC):
-            node.create_subscription(Heartbeat, topic, self._heard, heartbeat(silence_s))
+        self._node, self._silence_s = node, silence_s
+
+    @contextlib.contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Heartbeats tell why a node could not do what it was asked; at other times they are nobody's business here."""
+        subscriptions = [
+            self._node.create_subscription(Heartbeat, topic, self._heard, heartbeat(self._silence_s))
+            for topic in (HEARTBEAT_TOPIC, LEASE_TOPIC)
+        ]
+        try:
+            yield
+        finally:
+            for subscription in subscriptions:
+                self._node.destroy_subscription(subscription)
 
     def _heard(self, message: Heartbeat) -> None:
         self._details[message.node] = message.detail
@@ -56,19 +68,17 @@ class BringUp:
         for name, client in self._clients.items():
             if not client.wait_for_service(timeout_sec=max(deadline_s - time.monotonic(), 0.1)):
                 raise BringUpError(f"{name} did not appear within {timeout_s:g} s")
-        self.all(Transition.TRANSITION_CONFIGURE)
-        self.all(Transition.TRANSITION_ACTIVATE)
-
-    def all(self, transition: int, names: Sequence[str] = ()) -> None:
-        """The same transition for all (or some) nodes, one after the other. Raises BringUpError."""
-        for name in names or self._names:
-            self._change(name, transition)
+        with self._listening():
+            for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+                for name in self._names:
+                    self._change(name, transition)
 
     def recover(self, name: str) -> None:
         """Configure one node anew, from whatever state an error has left it in. Raises BringUpError."""
         self._down(name)
-        for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-            self._change(name, transition)
+        with self._listening():
+            for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
+                self._change(name, transition)
 
     def down(self) -> None:
         """Torque off, everything closed, last comes who watches. Goes on whatever fails."""

@@ -56,7 +56,10 @@ class _Listener:
     def silent(self, limit_s: float) -> str | None:
         """Who is silent too long; None when both are heard."""
         now_s = time.monotonic()
-        ages_s = (("interlock_node", self.interlock.age_s(now_s)), ("protocol_node", self.protocol.age_s(now_s)))
+        ages_s = (
+            ("interlock_node", self.interlock.age_s(now_s)),
+            ("protocol_node", self.protocol.age_s(now_s)),
+        )
         for name, age_s in ages_s:
             if age_s > limit_s:
                 return f"{name} has not been heard for {age_s * 1e3:.0f} ms"
@@ -77,7 +80,10 @@ class DeviceNode(BenchNode):
         self._runner: BusRunner | None = None
         self._interlock = (State.DISARMED, 0, "")  # state, permission, reason: replaced as one
         self._lease = -1
-        self._bus_listener, self._ros_listener = _Listener(2.0 * self.period_s), _Listener(2.0 * self.period_s)
+        self._bus_listener, self._ros_listener = (
+            _Listener(2.0 * self.period_s),
+            _Listener(2.0 * self.period_s),
+        )
         self._listeners = (self._bus_listener, self._ros_listener)
         self._last_forbidden: str | None = None
         self._told_permission = 0

@@ -12,6 +12,9 @@ do); `make_executor` falls back to the standard executor when they are not there
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.exceptions import InvalidHandle
@@ -52,16 +55,17 @@ def make_executor() -> Executor:
 
 
 class _Entities:
-    """What one wait set waits for."""
+    """What one wait set waits for. Marked as in use until `close`, so that nobody destroys it under a waiting thread."""
 
     def __init__(self, executor: KeepingExecutor) -> None:
+        self._in_use = ExitStack()
         nodes = executor.get_nodes()
-        self.subscriptions = [e for node in nodes for e in node.subscriptions]
-        self.timers = [e for node in nodes for e in node.timers]
-        self.services = [e for node in nodes for e in node.services]
-        self.clients = [e for node in nodes for e in node.clients]
-        self.waitables = [e for node in nodes for e in node.waitables]
-        self.guards = [e for node in nodes for e in node.guards]
+        self.subscriptions = self._take(e for node in nodes for e in node.subscriptions)
+        self.timers = self._take(e for node in nodes for e in node.timers)
+        self.services = self._take(e for node in nodes for e in node.services)
+        self.clients = self._take(e for node in nodes for e in node.clients)
+        self.guards = self._take(e for node in nodes for e in node.guards)
+        self.waitables = self._take((e for node in nodes for e in node.waitables), waitable=True)
         numbers = [w.get_num_entities() for w in self.waitables]
         self.wait_set = _rclpy.WaitSet(
             len(self.subscriptions) + sum(n.num_subscriptions for n in numbers),
@@ -73,8 +77,20 @@ class _Entities:
             executor.context.handle,
         )
 
+    def _take(self, entities: Iterable[Any], *, waitable: bool = False) -> list[Any]:
+        """Those that have not been destroyed, marked as in use."""
+        taken = []
+        for entity in entities:
+            with contextlib.suppress(InvalidHandle):
+                self._in_use.enter_context(entity if waitable else entity.handle)
+                taken.append(entity)
+        return taken
+
+    def close(self) -> None:
+        self._in_use.close()
+
     def fill(self, own_guard: Any) -> None:
-        """Raises InvalidHandle when an entity has been destroyed meanwhile."""
+        """To be called before every wait: waiting empties the set."""
         wait_set = self.wait_set
         wait_set.clear_entities()
         for entity in self.subscriptions:
@@ -96,12 +112,13 @@ class KeepingExecutor(SingleThreadedExecutor):
     """Callbacks run one after the other, in the thread that spins; coroutines go on while others wait."""
 
     def __init__(self, **arguments: Any) -> None:
-        super().__init__(**arguments)
         self._entities: _Entities | None = None
+        self._stale = True
+        super().__init__(**arguments)
 
     def wake(self) -> None:
         """Called by nodes when an entity was created or destroyed."""
-        self._entities = None
+        self._stale = True
         super().wake()
 
     def spin(self) -> None:
@@ -127,21 +144,20 @@ class KeepingExecutor(SingleThreadedExecutor):
             return bool(self._tasks)
 
     def _wait(self, timeout_ns: int) -> None:
+        if self._stale or self._entities is None:
+            self._stale = False
+            if self._entities is not None:
+                self._entities.close()
+            self._entities = _Entities(self)
         entities = self._entities
-        try:
-            if entities is None:
-                entities = self._entities = _Entities(self)
-            entities.fill(self._guard)
-        except InvalidHandle:
-            self._entities = None
-            return
+        entities.fill(self._guard)
         wait_set = entities.wait_set
         wait_set.wait(timeout_ns)
         if not self.context.ok():
             return
         guards = wait_set.get_ready_entities("guard_condition")
         if self._guard.handle.pointer in guards:
-            self._entities = None  # something was created, destroyed or added: collect anew
+            self._stale = True  # something was created, destroyed or added: collect anew
         self._serve(entities, wait_set, guards)
 
     def _serve(self, entities: _Entities, wait_set: Any, guards: Any) -> None:
