@@ -158,7 +158,7 @@ def test_wind_up_takes_out_input_and_fixture() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_any_partition_and_merge_tree_gives_the_single_pass_result(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    n = int(rng.integers(3000, 40000))
+    n = int(10 ** rng.uniform(3.5, 5.3))
     t, phi = loop(
         n,
         loops=rng.uniform(1.1, 6),
@@ -171,11 +171,19 @@ def test_any_partition_and_merge_tree_gives_the_single_pass_result(seed: int) ->
     t, phi = t[skip:], phi[skip:]
     whole = Hysteresis(T_N, T_1, T_2)
     whole.update(t, phi)
-    cuts = [0, *sorted(rng.choice(np.arange(1, t.size), int(rng.integers(1, 60)), replace=False)), t.size]
-    pieces = []
+    begun = int(0.2 * t.size)
+    first = Hysteresis(T_N, T_1, T_2)
+    first.update(t[:begun], phi[:begun])
+    cuts = [
+        begun,
+        *sorted(rng.choice(np.arange(begun + 1, t.size), int(rng.integers(1, 60)), replace=False)),
+        t.size,
+    ]
+    pieces = [first]
     for a, b in itertools.pairwise(cuts):
-        piece = Hysteresis(T_N, T_1, T_2)
-        piece.update(t[a:b], phi[a:b])
+        piece = first.fork(a)
+        for part in np.array_split(np.arange(a, b), int(rng.integers(1, 4))):
+            piece.update(t[part], phi[part])
         pieces.append(piece)
     while len(pieces) > 1:
         i = int(rng.integers(0, len(pieces) - 1))

@@ -138,8 +138,8 @@ class Track:
         return totals, passes
 
 
-def track_block(torque: Floats, angle: Floats, amplitude: float) -> Track:
-    """The track of one block: torque (n,) N·m, angle (n,) rad, n ≥ 1, finite."""
+def track_block(torque: Floats, angle: Floats, weight: Floats | float, amplitude: float) -> Track:
+    """The track of one block of points: torque N·m, angle rad, samples behind each; shapes (n,), n ≥ 1, finite."""
     track = Track(amplitude)
     low, high = float(torque.min()), float(torque.max())
     scaled = torque * (BINS / (2 * SPAN * amplitude))
@@ -147,34 +147,33 @@ def track_block(torque: Floats, angle: Floats, amplitude: float) -> Track:
     if max(high, -low) >= SPAN * amplitude:
         np.clip(scaled, 0, BINS - 1, out=scaled)
     index = scaled.astype(np.int64)
-    level = _LEVEL * amplitude
-    turns, states = _turning_points(torque, level) if high > level or low < -level else ([], [])
+    turns, states = _turning_points(torque, _LEVEL * amplitude, low, high)
     if not turns:
-        track.after = _sums(index, torque, angle, 1)[0]
+        track.after = _sums(index, torque, angle, weight, 1)[0]
         return track
-    kinds = _kinds(turns, [float(torque[t]) for t in turns], amplitude)
+    values = [float(torque[t]) for t in turns]
+    kinds = _kinds(turns, values, amplitude)
     edges = [0, *turns, torque.size]
     for a, b, kind in zip(edges[:-1], edges[1:], kinds, strict=True):
         if kind:
             index[a:b] += kind * BINS
-    before, after, first, current, rising, falling, unused = _sums(index, torque, angle, 7)
-    values = [float(torque[t]) for t in turns]
-    track.before, track.after = before, after
+    # P and Q always, the other kinds only where there is more than one turning point
+    sums = _sums(index, torque, angle, weight, 2 if len(turns) == 1 else 7)
+    track.before, track.after = sums[0], sums[1]
     track.first_state, track.state = states[0], states[-1]
     track.first_extreme, track.extreme = values[0], values[-1]
     if len(turns) > 1:
-        track.current = Pass(current, values[-2], values[-1])
+        track.current = Pass(sums[3], values[-2], values[-1])
     if len(turns) > 2:
-        track.first = Pass(first, values[0], values[1])
-        track.totals = {1: rising, -1: falling}
+        track.first = Pass(sums[2], values[0], values[1])
+        track.totals = {1: sums[4], -1: sums[5]}
         track.passes = {1: kinds.count(4), -1: kinds.count(5)}
-        track.rejected = float(unused[0].sum())
+        track.rejected = float(sums[6][0].sum())
     return track
 
 
 def _kinds(turns: list[int], values: list[float], amplitude: float) -> list[int]:
-    """Where each stretch between turning points goes: 0 P, 1 Q, 2 F, 3 C, 4 rising, 5 falling, 6 not
-    complete."""
+    """Where each stretch between turning points goes: 0 P, 1 Q, 2 F, 3 C, 4 rising, 5 falling, 6 not complete."""
     kinds = [0]
     for k in range(1, len(turns)):
         if k == len(turns) - 1:
@@ -188,24 +187,47 @@ def _kinds(turns: list[int], values: list[float], amplitude: float) -> list[int]
     return [*kinds, 1]
 
 
-def _sums(index: NDArray[np.int64], torque: Floats, angle: Floats, kinds: int) -> list[Floats]:
-    columns = [np.bincount(index, w, kinds * BINS) for w in (None, torque, angle)]
-    return [np.array([c[k * BINS : (k + 1) * BINS] for c in columns], dtype=np.float64) for k in range(kinds)]
+def _sums(
+    index: NDArray[np.int64], torque: Floats, angle: Floats, weight: Floats | float, kinds: int
+) -> list[Floats]:
+    """Count, ΣT and Σφ per bin for each kind of stretch."""
+    weighted: tuple[Floats | None, Floats, Floats] = (None, torque, angle)
+    if not isinstance(weight, float):
+        weighted = (weight, weight * torque, weight * angle)
+    sums = np.empty((3, kinds * BINS))
+    for row, w in zip(sums, weighted, strict=True):
+        row[:] = np.bincount(index, w, kinds * BINS)
+    if isinstance(weight, float) and weight != 1.0:
+        sums *= weight
+    return [sums[:, k * BINS : (k + 1) * BINS] for k in range(kinds)]
 
 
-def _turning_points(torque: Floats, level: float) -> tuple[list[int], list[int]]:
-    """Index of the extreme of each visit to a region, and the region's sign."""
-    code = (torque > level).view(np.int8) - (torque < -level).view(np.int8)
-    inside = np.flatnonzero(code)
-    visited = code[inside]
-    changes = np.flatnonzero(visited[1:] != visited[:-1]) + 1
-    starts = [0, *changes.tolist()]
-    stops = [*changes.tolist(), inside.size]
-    turns, states = [], []
-    for a, b in zip(starts, stops, strict=True):
-        low, high = int(inside[a]), int(inside[b - 1]) + 1
-        state = int(visited[a])
-        part = torque[low:high]
-        turns.append(low + int(part.argmax() if state > 0 else part.argmin()))
-        states.append(state)
-    return turns, states
+def _turning_points(torque: Floats, level: float, low: float, high: float) -> tuple[list[int], list[int]]:
+    """Index of the extreme of each visit to the high or the low region, and the region's sign, in order."""
+    if high <= level:
+        return ([], []) if low >= -level else ([int(torque.argmin())], [-1])
+    if low >= -level:
+        return [int(torque.argmax())], [1]
+    stretches = sorted([*_stretches(torque > level, 1), *_stretches(torque < -level, -1)])
+    # stretches in one region are one visit as long as the other region was not reached in between
+    visits: list[tuple[int, int, int]] = []
+    for start, stop, state in stretches:
+        if visits and visits[-1][2] == state:
+            visits[-1] = (visits[-1][0], stop, state)
+        else:
+            visits.append((start, stop, state))
+    turns = []
+    for start, stop, state in visits:
+        part = torque[start:stop]
+        turns.append(start + int(part.argmax() if state > 0 else part.argmin()))
+    return turns, [state for _, _, state in visits]
+
+
+def _stretches(inside: NDArray[np.bool_], state: int) -> list[tuple[int, int, int]]:
+    """(start, stop, state) of the runs of True."""
+    edges: list[int] = (np.flatnonzero(inside[1:] != inside[:-1]) + 1).tolist()
+    if inside[0]:
+        edges.insert(0, 0)
+    if inside[-1]:
+        edges.append(inside.size)
+    return [(a, b, state) for a, b in zip(edges[::2], edges[1::2], strict=True)]

@@ -104,7 +104,9 @@ def smooth_part(y: Floats, count: Floats, bins_per_cycle: float) -> Part:
         return high - low
 
     low, high = peak_to_peak(curve)
-    bias, spread = _widening(shaken, high - low)
+    widening, spread = _widening(shaken, high - low)
+    # the curve already holds its noise, so noise added once more widens it by about half as much
+    bias = 2 * widening
     variance = float(np.var(curve)) - float(np.dot(kernel, kernel)) * float(np.mean(sigma * sigma))
     return Part(curve, mean, math.sqrt(max(variance, 0.0)), noise, Width(high - low - bias, bias, spread))
 

@@ -22,10 +22,10 @@ import numpy as np
 from .blocks import CHUNK, refuse_not_finite
 from .errors import AnalysisError, NotMergeableError
 from .fold import Floats, Fold, fold_harmonics, fold_periods, peak_to_peak, quick_harmonics, synthesise
+from .grouping import group_sums
 from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
-_BLAS_SERIAL = 8192
 #: Groups folded at a time: enough to hide the cost of a numpy call.
 _GROUPS = 4096
 _LARGEST_CHUNK = 1 << 18
@@ -49,20 +49,6 @@ class _Open:
     fold: Fold
     first: int
     stop: int
-
-
-def _group_sums(x: Floats, group: int) -> Floats:
-    """Sums over neighbouring samples, in products small enough that BLAS stays in one thread.
-
-    More threads would cost more than they bring, and the bits of a sum would depend on the machine's cores.
-    """
-    rows = x.reshape(-1, group)
-    out = np.empty(rows.shape[0])
-    ones = np.ones(group)
-    step = max(_BLAS_SERIAL // group, 1)
-    for start in range(0, out.size, step):
-        np.dot(rows[start : start + step], ones, out=out[start : start + step])
-    return out
 
 
 class Revolutions:
@@ -192,7 +178,7 @@ class Revolutions:
         begin, end = ((theta[[0, -1]] - origin_theta) * turn).tolist()
         spread: Floats | None = None
         if group > 1:
-            place, y = _group_sums(theta, group), _group_sums(x, group)
+            place, y = group_sums(theta, group), group_sums(x, group)
             spread = theta[group - 1 :: group] - theta[::group]
             spread *= spread
             spread *= (group + 1) / (12 * (group - 1)) / self.period**2
