@@ -15,9 +15,12 @@ from verification_platform.metrology.budget import certificate, resolution
 from verification_platform.metrology.distributions import P_K2, coverage_factor
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, RecordingError, Segment
+from verification_platform.records import Recording, RecordingError, Segment, Unwrapping
 
 Floats = NDArray[np.float64]
+
+#: Where angle channels wrap, rad.
+TURN = 2 * math.pi
 
 Speed = Annotated[float, quantity("rad/s")]
 Acceleration = Annotated[float, quantity("rad/s²")]
@@ -61,15 +64,10 @@ def angles(segment: Segment) -> Iterator[tuple[Floats, Floats]]:
 
     A single-turn encoder jumps by 2π once a revolution; two samples lie less than half a turn apart.
     """
-    last: Floats | None = None
+    unwrap = Unwrapping(TURN)
     for samples in segment.blocks("input_angle", "output_angle"):
-        values = samples.values
-        before = values[:1] if last is None else last[None, :]
-        steps = np.diff(values, axis=0, prepend=before)
-        steps -= 2 * math.pi * np.round(steps / (2 * math.pi))
-        unwrapped = before + np.cumsum(steps, axis=0)
-        last = unwrapped[-1]
-        yield np.ascontiguousarray(unwrapped[:, 0]), np.ascontiguousarray(unwrapped[:, 1])
+        theta = unwrap(samples.values)
+        yield np.ascontiguousarray(theta[:, 0]), np.ascontiguousarray(theta[:, 1])
 
 
 def type_a_mean(source: str, values: Sequence[float], c: float = 1.0) -> list[Contribution]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment
+from verification_platform.records import Recording, Segment, map_segments
 
 from ..common import Floats, angles, offered
 
@@ -73,8 +74,8 @@ class Level:
 def find_levels(recording: Recording, dut: Reducer) -> Iterator[Level]:
     """Levels that were run both ways, by band and speed."""
     found: dict[tuple[int, float], dict[int, _Mean]] = {}
-    for segment in recording.segments():
-        run = _mean(segment, dut)
+    runs = map_segments(recording, partial(_mean, dut=dut))
+    for segment, run in zip(recording.segments(), runs, strict=True):
         speed = float(segment.tag.get("speed", round(run.speed, 1)))
         pair = found.setdefault((int(segment.tag.get("band", 0)), speed), {})
         pair[run.average.direction] = run

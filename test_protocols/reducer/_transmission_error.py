@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,9 +20,9 @@ from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment, Tag
+from verification_platform.records import Recording, Segment, Tag, accumulate, map_segments
 
-from ..common import angles, offered, reading, type_a_mean
+from ..common import TURN, Floats, angles, offered, reading, type_a_mean
 
 _DIRECTIONS = {1: Text("正向", "forward"), -1: Text("反向", "reverse")}
 
@@ -50,18 +51,17 @@ def find_cells(
     """Evaluate every run, by method, load, speed and direction. A recording without tags is one dynamic
     run."""
     found: dict[tuple[tuple[str, Any], ...], list[TransmissionErrorResult]] = {}
-    sweeps: dict[tuple[tuple[str, Any], ...], list[Segment]] = {}
-    for segment in recording.segments():
-        if segment.tag.get("method", "dynamic") == "static":
-            repeat = ("repeat", segment.tag["repeat"])
-            sweeps.setdefault((*_key(segment.tag), repeat), []).append(segment)
-        else:
-            accumulator = _accumulator(dut, wanted, samples_per_cycle)
-            for theta1, theta2 in angles(segment):
-                accumulator.update(theta1, theta2)
-            found.setdefault(_key(segment.tag), []).append(accumulator.result())
-    for key, segments in sweeps.items():
-        found.setdefault(key[:-1], []).append(_static(segments, dut, wanted, samples_per_cycle))
+    still = [one for one in recording.segments() if one.tag.get("method", "dynamic") == "static"]
+    turning = [one for one in recording.segments() if one.tag.get("method", "dynamic") != "static"]
+    make = partial(_accumulator, dut, wanted, samples_per_cycle)
+    runs = accumulate(recording, make, "input_angle", "output_angle", period=TURN, segments=turning)
+    for segment, run in zip(turning, runs, strict=True):
+        found.setdefault(_key(segment.tag), []).append(run)
+    sweeps: dict[tuple[tuple[str, Any], ...], list[tuple[float, float]]] = {}
+    for segment, point in zip(still, map_segments(recording, _mean_angles, still), strict=True):
+        sweeps.setdefault((*_key(segment.tag), ("repeat", segment.tag["repeat"])), []).append(point)
+    for key, points in sweeps.items():
+        found.setdefault(key[:-1], []).append(_static(np.array(points), dut, wanted, samples_per_cycle))
     return [Cell({**dict(key), "direction": runs[0].direction}, runs) for key, runs in found.items()]
 
 
@@ -74,10 +74,9 @@ def _accumulator(dut: Reducer, wanted: Sequence[int], samples_per_cycle: float) 
 
 
 def _static(
-    segments: Sequence[Segment], dut: Reducer, wanted: Sequence[int], samples_per_cycle: float
+    points: Floats, dut: Reducer, wanted: Sequence[int], samples_per_cycle: float
 ) -> TransmissionErrorResult:
-    """One sweep: the mean of each position is one point of the curve."""
-    points = np.array([_mean_angles(segment) for segment in segments])
+    """One sweep: the mean angles (θ₁, θ₂) of each position, shape (n, 2), are points of the curve."""
     steps = np.diff(points, axis=0)
     steps -= 2 * math.pi * np.round(steps / (2 * math.pi))
     # between positions the input turns by more than half a turn: its whole turns follow from the output

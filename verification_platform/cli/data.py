@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +14,16 @@ from test_protocols import get
 from verification_platform.bench.dut import load_dut
 from verification_platform.engine.evaluation import evaluate_recording, result_to_json
 from verification_platform.engine.run_folder import RunFolder
-from verification_platform.records import export_csv, import_files, open_recording
+from verification_platform.records import (
+    Mapper,
+    MapperError,
+    ProcessMapper,
+    SerialMapper,
+    export_csv,
+    import_files,
+    open_recording,
+)
+from verification_platform.records.cluster import DaskMapper
 
 from .errors import CommandError, exit_code
 from .parameters import parse_settings, protocol_parameters
@@ -65,6 +76,10 @@ def analyze(
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Parameter, with unit.")
     ] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that share the work.")] = 1,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Dask scheduler, e.g. tcp://host:8786.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
     """Recompute the results of a protocol from a recording."""
@@ -75,9 +90,33 @@ def analyze(
     order = load_dut(dut) if dut is not None else frozen.order  # type: ignore[union-attr]
     base = dict(frozen.parameters) if frozen is not None and frozen.protocol_id == protocol.id else {}
     parameters = protocol_parameters(protocol, base | parse_settings(settings or []))
-    evaluated = evaluate_recording(protocol, open_recording(recording), parameters, order)
+    opened = open_recording(recording)
+    with _mapper(jobs, cluster) as mapper:
+        try:
+            evaluated = evaluate_recording(protocol, opened, parameters, order, mapper=mapper)
+        except MapperError as error:
+            raise CommandError(str(error)) from None
     if as_json:
         typer.echo(json.dumps([result_to_json(r) for r in evaluated.results], ensure_ascii=False, indent=1))
     else:
         print_evaluation(protocol.id, evaluated)
     raise typer.Exit(exit_code(evaluated.status, evaluated.verdict))
+
+
+@contextmanager
+def _mapper(jobs: int, cluster: str | None) -> Iterator[Mapper]:
+    """Who does the work. The results do not depend on it."""
+    if cluster is not None:
+        if jobs != 1:
+            raise CommandError("--jobs and --cluster exclude each other; the cluster has its own workers")
+        try:
+            connected = DaskMapper(cluster)
+        except MapperError as error:
+            raise CommandError(f"--cluster: {error}") from None
+        with connected:
+            yield connected
+    elif jobs > 1:
+        with ProcessMapper(jobs) as pool:
+            yield pool
+    else:
+        yield SerialMapper()

@@ -22,7 +22,8 @@ from verification_platform.metrology.budget import BudgetError
 from verification_platform.metrology.decision import Limits, Rule, judge, worst
 from verification_platform.metrology.result import LimitType, Result, RunStatus, Verdict
 from verification_platform.metrology.units import UnitError, parse
-from verification_platform.records import RecordingError, open_recording
+from verification_platform.records import Mapper, RecordingError, mapped, open_recording
+from verification_platform.records.one_thread import one_thread
 from verification_platform.records.recording import Recording
 from verification_platform.records.seal import write_atomically
 
@@ -52,18 +53,20 @@ class Evaluated:
     parameters: tuple[ParameterUse, ...] = ()
 
 
-def evaluate_run(path: Path, find: Callable[[str], Protocol], *, write: bool = True) -> Evaluated:
+def evaluate_run(
+    path: Path, find: Callable[[str], Protocol], *, write: bool = True, mapper: Mapper | None = None
+) -> Evaluated:
     """Evaluate the run in folder `path` and write its results beside the recording.
 
     `find` gives the protocol of an id (`test_protocols.get`). With ``write=False`` nothing is touched: that
-    is how `verify` recomputes. Raises ProtocolError, RecordingError or JournalError when the folder cannot be
-    read."""
+    is how `verify` recomputes. `mapper` as in `evaluate_recording`. Raises ProtocolError, RecordingError or
+    JournalError when the folder cannot be read."""
     folder = RunFolder.load(path)
     protocol = find(folder.protocol_id)
     parameters = protocol.Parameters.model_validate(dict(folder.parameters))
     standing = resumption(read_journal(folder.journal))
     evaluated = evaluate_recording(
-        protocol, open_recording(folder.samples), parameters, folder.order, standing
+        protocol, open_recording(folder.samples), parameters, folder.order, standing, mapper
     )
     if write:
         write_atomically(folder.results, to_text([result_to_json(r) for r in evaluated.results]))
@@ -78,12 +81,26 @@ def evaluate_recording(
     parameters: ProtocolParameters,
     order: Order,
     standing: Resumption | None = None,
+    mapper: Mapper | None = None,
 ) -> Evaluated:
     """Evaluate any recording, whoever measured it. `standing` is that of the run's journal, when there is
-    one.
+    one. `mapper` spreads the work (this process alone by default); the results are the same bits.
 
     Never raises for what is wrong with the data: that makes the status INVALID and a finding. Raises
-    ProtocolError for a limit in the order that cannot be applied."""
+    ProtocolError for a limit in the order that cannot be applied, MapperError when workers fail."""
+    if mapper is not None:
+        recording = mapped(recording, mapper)
+    with one_thread():
+        return _evaluated(protocol, recording, parameters, order, standing)
+
+
+def _evaluated(
+    protocol: Protocol,
+    recording: Recording,
+    parameters: ProtocolParameters,
+    order: Order,
+    standing: Resumption | None,
+) -> Evaluated:
     status, findings = _standing_of(standing)
     lost = tuple(_integrity_findings(protocol, recording))
     if lost and status is RunStatus.VALID:

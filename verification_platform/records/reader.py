@@ -9,7 +9,7 @@ gives the same bits for the same data, always.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from .align import interpolate
 from .cdr import LayoutReader, decode_mark
 from .errors import RecordingError
+from .mapper import Mapper, SerialMapper
 from .marks import Tag
 from .mcapfile import Segment as File
 from .mcapfile import scan
@@ -49,6 +50,14 @@ def open_recording(path: Path | str | Iterable[Path | str], *, check_seal: bool 
         for file in _files(each, check_seal):
             builder.take(_scan(file, sealed=check_seal))
     return builder.finish(", ".join(str(p) for p in paths))
+
+
+def reopen(files: Iterable[Path]) -> McapRecording:
+    """Open files again that `open_recording` has checked, in the same order: what a worker process does."""
+    builder = _Builder()
+    for file in files:
+        builder.take(scan(file, check_crc=False))
+    return builder.finish(", ".join(str(file) for file in files))
 
 
 def _files(path: Path, check_seal: bool) -> list[Path]:
@@ -103,6 +112,23 @@ class RecordedSegment:
         first, last = self._rows(stretch.group)
         for start in range(first, last, BLOCK_ROWS):
             yield stretch.read(start, min(start + BLOCK_ROWS, last), columns)
+
+    def part(self, first: int, last: int, *channels: str) -> Iterator[Samples]:
+        """Rows [first, last) counted from the segment's first row, in blocks cut where `blocks` cuts them.
+
+        Raises RecordingError as `blocks`.
+        """
+        stretch, columns = self._columns(channels)
+        start, end = self._rows(stretch.group)
+        while first < min(last, end - start):
+            stop = min((first // BLOCK_ROWS + 1) * BLOCK_ROWS, last, end - start)
+            yield stretch.read(start + first, start + stop, columns)
+            first = stop
+
+    def row_count(self, *channels: str) -> int:
+        """Rows of the group these channels belong to. Raises RecordingError as `blocks`."""
+        first, last = self._rows(self._columns(channels)[0].group)
+        return last - first
 
     def read(self, *channels: str) -> Samples:
         """All rows at once. Raises RecordingError as `blocks`."""
@@ -163,7 +189,10 @@ class RecordedSegment:
 
 @dataclass(frozen=True)
 class McapRecording:
-    """An open recording. See `recording.Recording`; `remarks` are what a reader of results must be told."""
+    """An open recording. See `recording.Recording`; `remarks` are what a reader of results must be told.
+
+    `files` are the segment files it was read from, `mapper` does the work on it (see `spread`).
+    """
 
     channels: Mapping[str, ChannelRecord]
     fixture: FixtureRecord
@@ -173,6 +202,8 @@ class McapRecording:
     _stretches: tuple[Stretch, ...]
     _segments: list[RecordedSegment]
     _restarts: int
+    files: tuple[Path, ...] = ()
+    mapper: Mapper = field(default_factory=SerialMapper)
 
     def segments(self, **tag: Any) -> Iterator[RecordedSegment]:
         """Segments whose tag contains these entries, in order of time."""
@@ -248,9 +279,11 @@ class _Builder:
         ] = {}
         self._remarks: list[str] = []
         self._restarts = self._repeated = 0
+        self._files: list[Path] = []
 
     def take(self, file: File) -> None:
         """Take one segment file."""
+        self._files.append(file.path)
         if file.problem:
             rest = "read up to the last complete chunk" if file.messages else "no sample was in it"
             self._remarks.append(f"{file.path.name}: {file.problem}; {rest}")
@@ -343,6 +376,7 @@ class _Builder:
             stretches,
             segments,
             self._restarts,
+            tuple(self._files),
         )
         for index, tag, rows, where_rows in self._marks.values():
             segments.append(RecordedSegment(index, tag, rows, where_rows, recording))

@@ -1,0 +1,100 @@
+"""A Dask cluster as mapper. Dask is an extra (`pip install 'pilotbench[cluster]'`) and is imported on use.
+
+Workers open the recording by its path, so every machine of the cluster must see it under the same one, and
+run the same versions of this software and of numpy (both are checked by each worker). The scheduler gives the
+items of a lost worker to another.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from types import TracebackType
+from typing import Any
+
+from .mapper import ITEMS_PER_WORKER, Answer, Item, MapperError
+
+#: How long the scheduler may take to answer, and the cluster may be without any worker, s.
+CONNECT_S, EMPTY_S = 10.0, 60.0
+_LOOK_S = 5.0
+
+
+class DaskMapper:
+    """The cluster whose scheduler listens at `address` (``tcp://host:8786`` or ``host:8786``).
+
+    Raises MapperError when Dask is not installed, the scheduler does not answer within `timeout_s`, or it has
+    no worker.
+    """
+
+    def __init__(self, address: str, *, timeout_s: float = CONNECT_S) -> None:
+        try:
+            import distributed as dask_distributed
+        except ImportError:
+            raise MapperError(
+                "a cluster needs Dask, which is not installed; pip install 'pilotbench[cluster]'"
+            ) from None
+        distributed: Any = dask_distributed  # untyped
+        self.address = address
+        self._lost: tuple[type[BaseException], ...] = (
+            distributed.KilledWorker,
+            CancelledError,
+            OSError,
+        )
+        try:
+            self._client: Any = distributed.Client(address, timeout=timeout_s, set_as_default=False)
+        except (OSError, ValueError, TimeoutError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise MapperError(
+                f"no Dask scheduler answers at {address} ({reason}); start one with `dask scheduler`"
+            ) from None
+        try:
+            self._client.wait_for_workers(1, timeout=timeout_s)
+        except TimeoutError:
+            self.close()
+            raise MapperError(
+                f"the cluster at {address} has no worker; start one with `dask worker {address}`"
+            ) from None
+
+    def __enter__(self) -> DaskMapper:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the cluster; it goes on."""
+        self._client.close()
+
+    def map(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+        pending: deque[Any] = deque()
+        try:
+            for item in items:
+                # pure=False: equal items are not taken for one
+                pending.append(self._client.submit(function, item, pure=False))
+                if len(pending) >= ITEMS_PER_WORKER * max(sum(self._client.nthreads().values()), 1):
+                    yield self._next(pending)
+            while pending:
+                yield self._next(pending)
+        finally:
+            for future in pending:
+                future.cancel()
+
+    def _next(self, pending: deque[Any]) -> Any:
+        empty_s = 0.0
+        while True:
+            try:
+                answer = pending[0].result(timeout=_LOOK_S)
+                pending.popleft()
+                return answer
+            except TimeoutError:
+                if pending[0].done():  # raised by the work itself
+                    raise
+                empty_s = 0.0 if self._client.nthreads() else empty_s + _LOOK_S
+                if empty_s >= EMPTY_S:
+                    raise MapperError(f"the cluster at {self.address} lost all its workers") from None
+            except self._lost as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                raise MapperError(f"the cluster at {self.address} lost the work: {reason}") from None
