@@ -28,11 +28,25 @@ def test_a_dropped_block_is_a_gap(tmp_path: Path, writer_in: Callable[..., Any],
     assert len(next(recording.segments(whole=True)).read("input_angle").stamps_s) == 20
 
 
-def test_a_missing_beginning_is_a_gap(tmp_path: Path, writer_in: Callable[..., Any], bench: Any) -> None:
+def test_a_bus_that_ran_before_the_recording_began_has_lost_nothing(
+    tmp_path: Path, writer_in: Callable[..., Any], bench: Any
+) -> None:
     bench.skip("can0", 30)
     with writer_in(tmp_path) as writer:
         writer.write(bench.block("can0", 50))
-    assert open_recording(tmp_path).integrity().lost_rows == 30
+        writer.mark(SegmentMark(0, {}, {"can0": (30, 80)}))
+    assert open_recording(tmp_path).integrity().complete
+
+
+def test_a_beginning_that_a_mark_names_is_lost(
+    tmp_path: Path, writer_in: Callable[..., Any], bench: Any
+) -> None:
+    bench.skip("can0", 30)
+    with writer_in(tmp_path) as writer:
+        writer.write(bench.block("can0", 50))
+        writer.mark(SegmentMark(0, {}, {"can0": (20, 80)}))
+    found = open_recording(tmp_path).integrity()
+    assert (found.rows, found.lost_rows, found.gaps) == (50, 10, 1)
 
 
 def test_an_empty_block_in_between_that_is_lost_is_a_gap(

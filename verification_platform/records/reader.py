@@ -246,14 +246,16 @@ class McapRecording:
         rows = lost = 0
         gaps = self._restarts
         not_good: dict[str, int] = {}
-        marked: dict[int, int] = {}
+        marked: dict[int, tuple[int, int]] = {}
         for segment in self._segments:
-            for group, (_, last) in segment.rows.items():
-                key = id(segment._stretches[group])
-                marked[key] = max(marked.get(key, 0), last)
+            for group, (first, last) in segment.rows.items():
+                stretch = segment._stretches[group]
+                low, high = marked.get(id(stretch), (stretch.start, stretch.end))
+                marked[id(stretch)] = (min(low, first), max(high, last)) if first < last else (low, high)
         for stretch in self._stretches:
             lost_here, gaps_here = stretch.losses()
-            beyond = max(marked.get(id(stretch), 0) - stretch.end, 0)
+            low, high = marked.get(id(stretch), (stretch.start, stretch.end))
+            beyond = (stretch.start - low) + (high - stretch.end)
             rows += sum(layout.rows for layout in stretch.layouts)
             lost, gaps = lost + lost_here + beyond, gaps + gaps_here + (beyond > 0)
             flagged = np.zeros(len(stretch.channels), dtype=np.int64)

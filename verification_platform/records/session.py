@@ -31,22 +31,33 @@ class SessionReport:
     problem: str
 
 
-@dataclass(slots=True)
-class _Group:
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where a group's counting stands: its last block, and the row that comes next."""
+
     sequence: int
     next_row: int
 
+    @classmethod
+    def of(cls, data: bytes) -> tuple[str, Reached]:
+        """Group and count of an encoded SampleBlock. Raises RecordingError."""
+        layout = block_layout(data)
+        return layout.group, cls(layout.sequence, layout.first_row + layout.rows)
+
 
 class RecordingSession:
-    """Owns `writer` from now on; `put` may be called from any one thread, and never blocks on the disk."""
+    """Owns `writer` from now on; `put` may be called from any one thread, and never blocks on the disk.
 
-    def __init__(self, writer: RecordingWriter) -> None:
+    `before` is where each group stood when the recording began, so that a first block that is lost is noticed too.
+    """
+
+    def __init__(self, writer: RecordingWriter, before: Mapping[str, Reached] | None = None) -> None:
         self._writer = writer
         self._queue: deque[tuple[float, str, bytes, int]] = deque()
         self._ready = threading.Condition()
         self._oldest_s: float | None = None  # arrival of the message that is being written or waits first
         self._ending = False
-        self._groups: dict[str, _Group] = {}
+        self._groups = dict(before or {})
         self._blocks = self._lost = self._marks = 0
         self._problem = ""
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
@@ -108,17 +119,16 @@ class RecordingSession:
             self._marks += 1
             return time.time_ns()
         layout = block_layout(data)
-        group = self._groups.get(layout.group)
-        if group is None:
-            self._groups[layout.group] = _Group(layout.sequence, layout.first_row + layout.rows)
-        else:
-            missing = layout.sequence - group.sequence - 1
-            if missing or layout.first_row != group.next_row:
-                self._lost += max(missing, 0)
-                self._complain(
-                    f"{layout.group}: block {layout.sequence} came after block {group.sequence}; samples were lost"
-                )
-            group.sequence, group.next_row = layout.sequence, layout.first_row + layout.rows
+        before = self._groups.get(layout.group)
+        if before is not None and (layout.sequence, layout.first_row) != (
+            before.sequence + 1,
+            before.next_row,
+        ):
+            self._lost += max(layout.sequence - before.sequence - 1, 0)
+            self._complain(
+                f"{layout.group}: block {layout.sequence} came after block {before.sequence}; samples were lost"
+            )
+        self._groups[layout.group] = Reached(layout.sequence, layout.first_row + layout.rows)
         self._blocks += 1
         return stamp_ns(data)
 

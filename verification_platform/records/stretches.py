@@ -63,8 +63,12 @@ class Stretch:
         self.firsts.append(layout.first_row)
 
     def losses(self) -> tuple[int, int]:
-        """(lost rows, gaps) before the first and between consecutive blocks."""
-        lost, gaps = self.start, int(self.start > 0)
+        """(lost rows, gaps) between consecutive blocks.
+
+        What came before the first block is not lost: a bus counts its rows since it was opened, and one bench may
+        record many runs after another.
+        """
+        lost = gaps = 0
         for before, after in pairwise(self.layouts):
             missing = after.first_row - before.first_row - before.rows
             if missing or after.sequence != before.sequence + 1:

@@ -205,7 +205,9 @@ class Graph:
         while not self._watch.ended and self._watch.next_event(0.0) is not None:
             pass
         ended = self._watch.ended
-        return f"{ended}; {reason}" if ended and ended not in reason else reason
+        if not ended:
+            return reason
+        return ended if reason.endswith("has died") else f"{ended}; {reason}"
 
     # ------------------------------------------------------------------ events
 

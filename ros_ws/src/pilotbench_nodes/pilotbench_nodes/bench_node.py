@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 from pilotbench_interfaces.msg import Heartbeat
@@ -11,6 +12,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from drivers.device import DriverError
 from verification_platform.bench.description import BenchDescription, BenchError, load_bench
 from verification_platform.bench.interlock import NodeState
+from verification_platform.bench.liveness import this_machine
 
 from .qos import HEARTBEAT_TOPIC, heartbeat
 
@@ -33,6 +35,7 @@ class BenchNode(LifecycleNode):
         path = self.get_parameter("bench").get_parameter_value().string_value
         self.bench_path = Path(path)
         self.bench: BenchDescription = load_bench(self.bench_path)
+        self.machine = this_machine()
         self.node_state, self.detail = NodeState.INACTIVE, ""
         #: In the lifecycle state "active", which `node_state` is not after an error.
         self.active = False
@@ -66,10 +69,11 @@ class BenchNode(LifecycleNode):
         self._sequence += 1
         message = Heartbeat(
             node=self.get_name(),
+            pid=os.getpid(),
+            machine=self.machine,
             sequence=self._sequence,
             state=int(self.node_state),
             detail=self.detail,
-            backlog=0.0,
         )
         self.beat(message)
         self._heartbeats.publish(message)

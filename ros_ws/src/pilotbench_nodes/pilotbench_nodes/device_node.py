@@ -21,6 +21,7 @@ from verification_platform.bench.description import BenchError
 from verification_platform.bench.devices import devices_on, group_for
 from verification_platform.bench.interlock import InterlockState as State
 from verification_platform.bench.interlock import NodeState
+from verification_platform.bench.liveness import HANG_FACTOR, Peer
 from verification_platform.bench.silence import Silence
 from verification_platform.records.cdr import encode_block
 
@@ -28,8 +29,6 @@ from .bench_node import BenchNode
 from .process import run
 from .qos import INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, STATE, heartbeat, samples_topic
 
-#: An engine that has not polled for so many silence limits hangs. Longer than silence: it may wait for a service, not for a disk.
-_LEASE_FACTOR = 3.0
 #: Rows are gathered for so many heartbeats: the interlock sees a limit crossed at most that late.
 _BLOCK_HEARTBEATS = 2
 _MODES = {
@@ -47,22 +46,26 @@ _STATES = {
 
 
 class _Listener:
-    """What one thread has heard of those without whom there is no torque."""
+    """What one thread knows of those without whom there is no torque."""
 
     def __init__(self, longest_gap_s: float) -> None:
         now_s = time.monotonic()
         self.interlock, self.protocol = Silence(longest_gap_s, now_s), Silence(longest_gap_s, now_s)
 
-    def silent(self, limit_s: float) -> str | None:
-        """Who is silent too long; None when both are heard."""
+    def missing(self, interlock: Peer, protocol: Peer, silence_s: float) -> str | None:
+        """Who has died or is silent too long; None when both are there."""
         now_s = time.monotonic()
-        ages_s = (
-            ("interlock_node", self.interlock.age_s(now_s)),
-            ("protocol_node", self.protocol.age_s(now_s)),
-        )
-        for name, age_s in ages_s:
-            if age_s > limit_s:
-                return f"{name} has not been heard for {age_s * 1e3:.0f} ms"
+        for name, peer, silence in (
+            ("interlock_node", interlock, self.interlock),
+            ("protocol_node", protocol, self.protocol),
+        ):
+            age_s = silence.age_s(now_s)
+            if age_s > peer.limit_s(silence_s):
+                return (
+                    f"{name} has died"
+                    if peer.alive() is False
+                    else f"{name} has not been heard for {age_s * 1e3:.0f} ms"
+                )
         return None
 
 
@@ -86,6 +89,7 @@ class DeviceNode(BenchNode):
         )
         self._listeners = (self._bus_listener, self._ros_listener)
         self._last_forbidden: str | None = None
+        self._interlock_process, self._protocol_process = Peer(), Peer()
         self._told_permission = 0
         self._shown: tuple[object, ...] = ()
         # Stamps are monotonic; one offset for the life of the node keeps the UTC of the blocks as even as they are.
@@ -104,6 +108,7 @@ class DeviceNode(BenchNode):
     # ------------------------------------------------------------------ permission for torque
 
     def _interlock_heard(self, message: InterlockState) -> None:
+        self._interlock_process.introduce(message.pid, message.machine)
         self._interlock = (State(message.state), message.permission, message.reason)
         for listener in self._listeners:
             listener.interlock.heard()
@@ -111,6 +116,7 @@ class DeviceNode(BenchNode):
             self.send_heartbeat()  # the interlock measures how fast this is
 
     def _protocol_heard(self, message: Heartbeat) -> None:
+        self._protocol_process.introduce(message.pid, message.machine)
         for listener in self._listeners:
             listener.protocol.heard()
         if message.lease != self._lease:
@@ -123,9 +129,9 @@ class DeviceNode(BenchNode):
         state, _, reason = self._interlock
         if state is not State.ARMED:
             return reason or "the interlock is not armed"
-        silent = listener.silent(self.silence_s)
-        if silent is not None:
-            return silent
+        missing = listener.missing(self._interlock_process, self._protocol_process, self.silence_s)
+        if missing is not None:
+            return missing
         if self.node_state is not NodeState.ACTIVE:
             return f"{self.get_name()} is not active"
         return None
@@ -266,7 +272,7 @@ class DeviceNode(BenchNode):
             group,
             self._publish,
             block_rows=rows,
-            lease_s=_LEASE_FACTOR * self.silence_s,
+            lease_s=HANG_FACTOR * self.silence_s,
             guard=self._guard,
         )
         self._runner.start()

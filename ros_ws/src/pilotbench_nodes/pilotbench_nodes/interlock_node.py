@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 from pilotbench_interfaces.msg import Heartbeat, InterlockState, SampleBlock
@@ -54,6 +55,7 @@ class InterlockNode(BenchNode):
     # ------------------------------------------------------------------ ears
 
     def _heard(self, message: Heartbeat) -> None:
+        self._interlock.introduce(message.node, message.pid, message.machine)
         self._interlock.heard(
             message.node, time.monotonic(), NodeState(message.state), message.detail, message.permission
         )
@@ -89,6 +91,8 @@ class InterlockNode(BenchNode):
         self._number += 1
         message = InterlockState(
             sequence=self._number,
+            pid=os.getpid(),
+            machine=self.machine,
             state=int(lock.state),
             permission=lock.permission,
             self_test_latency=lock.self_test_latency_s,

@@ -18,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from drivers.device import Block
 from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.bench.liveness import Peer
 from verification_platform.bench.silence import Silence
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.records.cdr import decode_block
@@ -42,6 +43,7 @@ class Link:
         self._blocks: deque[Block] = deque()
         self._news = threading.Condition()
         self._interlock = InterlockState(state=int(State.DISARMED))
+        self._process = Peer()
         self._silence = Silence(2.0 * node.period_s, time.monotonic())
         bench, group = node.bench, MutuallyExclusiveCallbackGroup()
         self._buses = device_buses(bench)
@@ -78,6 +80,7 @@ class Link:
         with self._news:
             changed = message.state != self._interlock.state
             self._interlock = message
+            self._process.introduce(message.pid, message.machine)
             self._silence.heard()
             if changed:
                 self._news.notify()
@@ -109,7 +112,9 @@ class Link:
             raise BenchTrip(
                 message.reason, safety=not (message.cause == "error" and message.subject == "recorder_node")
             )
-        if age_s > 2.0 * self._node.silence_s:
+        if self._process.alive() is False:
+            raise BenchTrip("interlock_node has died")
+        if age_s > self._process.limit_s(self._node.silence_s):
             raise BenchTrip(f"interlock_node has not been heard for {age_s * 1e3:.0f} ms")
         if message.state != State.ARMED:
             raise BenchTrip("the interlock was disarmed during the run")

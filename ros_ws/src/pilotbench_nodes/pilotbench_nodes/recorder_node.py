@@ -18,7 +18,7 @@ from verification_platform.engine.run_folder import RunFolder
 from verification_platform.records.errors import RecordingError
 from verification_platform.records.schema import MARKS_TOPIC as RECORDED_MARKS
 from verification_platform.records.schema import SAMPLES_PREFIX
-from verification_platform.records.session import RecordingSession, SessionReport
+from verification_platform.records.session import Reached, RecordingSession, SessionReport
 from verification_platform.ros.graph import device_buses
 
 from .bench_node import BenchNode
@@ -36,6 +36,7 @@ class RecorderNode(BenchNode):
         super().__init__("recorder_node")
         self._session: RecordingSession | None = None
         self._stopping = False
+        self._reached: dict[str, Reached] = {}
         groups = [bus for bus in device_buses(self.bench) if self.bench.channels_on(bus)]
         for group in groups:
             record = partial(self._put, SAMPLES_PREFIX + group)
@@ -52,6 +53,9 @@ class RecorderNode(BenchNode):
     def _put(self, topic: str, data: bytes) -> None:
         if self._session is not None and not self._stopping:
             self._session.put(topic, data)
+        if topic != RECORDED_MARKS:
+            group, reached = Reached.of(data)
+            self._reached[group] = reached
 
     # ------------------------------------------------------------------ services
 
@@ -65,7 +69,7 @@ class RecorderNode(BenchNode):
         else:
             try:
                 folder = RunFolder.load(Path(request.folder))
-                self._session = RecordingSession(open_writer(folder, resume=request.resume))
+                self._session = RecordingSession(open_writer(folder, resume=request.resume), self._reached)
                 response.started = True
                 self.get_logger().info(f"recording into {folder.samples}")
             except (ProtocolError, RecordingError, OSError) as error:
