@@ -1,0 +1,125 @@
+"""Weibull fits of exact lives with right-censoring: one equation for β, one sample or many at once.
+
+With x = ln t, the likelihood equation for β is g(β) = Σx·e^{βx}/Σe^{βx} − 1/β − mean of x over the failures = 0;
+g rises monotonically (its slope is the weighted variance of x plus 1/β²), so Newton's method from any start
+finds the only root. η then follows in closed form.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import CHUNK, Bool, Float
+from .errors import AnalysisError, NotEnoughDataError
+from .moments import inner
+
+_STEPS = 100
+_CLOSE = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileFit:
+    """β, ln η, the log-likelihood and the observed information of (β, η), (2, 2), at its maximum."""
+
+    beta: float
+    log_eta: float
+    log_likelihood: float
+    information: Float
+
+
+def profile_fit(x: Float, failed: Bool) -> ProfileFit:
+    """Fit log-lives x (n,), failed (n,); at least two different failures are needed.
+
+    Works through the sample in pieces, so memory does not grow with it.
+    """
+    failures = x.take(failed.nonzero()[0])
+    r = len(failures)
+    mean = float(np.add.reduce(failures)) / r
+    top = float(np.maximum.reduce(x))
+    failures -= mean
+    spread = math.sqrt(max(inner(failures, failures) / r, 1e-300))
+    beta = 1.2 / spread
+    scratch = np.empty((2, min(len(x), CHUNK)))
+    for _ in range(_STEPS):
+        s0, s1, s2 = _sums(x, beta, top, scratch)
+        centre = s1 / s0
+        g = centre - 1.0 / beta - (mean - top)
+        step = g / (s2 / s0 - centre * centre + 1.0 / beta**2)
+        if abs(step) <= _CLOSE * beta:
+            break
+        beta = beta - step if step < 0.9 * beta else 0.1 * beta
+    log_eta = top + math.log(s0 / r) / beta
+    # Sums of z·ln(t/η) and z·ln²(t/η) with z = (t/η)^β, of which the sum is r.
+    d = top - log_eta
+    first = r * (s1 / s0 + d)
+    second = r * (s2 / s0 + 2 * d * s1 / s0 + d * d)
+    eta = math.exp(log_eta)
+    information = np.array(
+        [[r / beta**2 + second, -beta / eta * first], [-beta / eta * first, r * beta**2 / eta**2]]
+    )
+    value = r * (math.log(beta) - beta * log_eta + (beta - 1.0) * mean - 1.0)
+    return ProfileFit(beta, log_eta, value, information)
+
+
+def _sums(x: Float, beta: float, top: float, scratch: Float) -> tuple[float, float, float]:
+    """Σw, Σw·(x − top), Σw·(x − top)² with w = e^{β(x − top)}."""
+    s0 = s1 = s2 = 0.0
+    for start in range(0, len(x), CHUNK):
+        n = min(CHUNK, len(x) - start)
+        piece = np.subtract(x[start : start + n], top, out=scratch[0, :n])
+        w = np.multiply(piece, beta, out=scratch[1, :n])
+        np.exp(w, out=w)
+        s0 += float(np.add.reduce(w))
+        np.multiply(w, piece, out=w)
+        s1 += float(np.add.reduce(w))
+        s2 += inner(w, piece)
+    return s0, s1, s2
+
+
+def fit_many(lives: Float, failed: Bool) -> tuple[Float, Float]:
+    """β and η (k,) of k samples: lives (k, n), failed (k, n) or (n,). NaN where a sample has no two different
+    failures.
+    """
+    times: NDArray[np.float64] = np.asarray(lives, dtype=np.float64)
+    if times.ndim != 2 or np.any(times <= 0) or not np.isfinite(times).all():
+        raise AnalysisError("Weibull: lives of shape (samples, units), positive and finite, are needed")
+    mask = np.broadcast_to(failed, times.shape).astype(np.float64)
+    x = np.log(times)
+    top = x.max(axis=1, keepdims=True)
+    x -= top
+    r = mask.sum(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.einsum("kn,kn->k", x, mask) / r
+        spread = np.sqrt(np.maximum(np.einsum("kn,kn,kn->k", x, x, mask) / r - mean**2, 0.0))
+        determined = (r >= 2) & (spread > 1e-12)
+        beta = np.where(determined, 1.2 / spread, 1.0)
+    if not determined.any():
+        raise NotEnoughDataError("Weibull: no sample has two different failures")
+    active = determined.nonzero()[0]
+    w = np.empty_like(x)
+    for _ in range(_STEPS):
+        xa, b = x[active] if len(active) < len(x) else x, beta[active]
+        wa = np.multiply(xa, b[:, None], out=w[: len(active)])
+        np.exp(wa, out=wa)
+        s0 = wa.sum(axis=1)
+        wa *= xa
+        s1 = wa.sum(axis=1)
+        s2 = np.einsum("kn,kn->k", wa, xa)
+        centre = s1 / s0
+        step = (centre - 1.0 / b - mean[active]) / (s2 / s0 - centre**2 + 1.0 / b**2)
+        new = np.where(step < 0.9 * b, b - step, 0.1 * b)
+        beta[active] = new
+        active = active[np.abs(new - b) > 1e-10 * b]
+        if not len(active):
+            break
+    w = np.multiply(x, beta[:, None], out=w)
+    np.exp(w, out=w)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        eta = np.exp(top[:, 0] + np.log(w.sum(axis=1) / r) / beta)
+    beta[~determined] = np.nan
+    eta[~determined] = np.nan
+    return beta, eta
