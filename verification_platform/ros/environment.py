@@ -22,7 +22,9 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[2]
 INSTALL = _ROOT / "ros_ws" / "install"
 PACKAGES = ("pilotbench_interfaces", "pilotbench_nodes")
-_PROFILE = Path(__file__).with_name("loopback.xml")
+#: Fast DDS on the loopback interface only; older and newer name of the variable that points to it.
+PROFILE = Path(__file__).with_name("loopback.xml")
+PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 #: Domains whose ports lie below the range that Linux gives to ordinary sockets (ROS 2 documentation, "The ROS_DOMAIN_ID").
 _DOMAINS = range(1, 102)
 
@@ -51,8 +53,7 @@ def ros_environment(domain: int) -> dict[str, str]:
         "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp",
         # The profile says where to discover; LOCALHOST here would add the shared-memory transport to it.
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT",
-        "FASTRTPS_DEFAULT_PROFILES_FILE": str(_PROFILE),
-        "FASTDDS_DEFAULT_PROFILES_FILE": str(_PROFILE),
+        **dict.fromkeys(PROFILE_VARIABLES, str(PROFILE)),
         "FASTDDS_BUILTIN_TRANSPORTS": "UDPv4",
         "RCUTILS_COLORIZED_OUTPUT": "0",
         "PYTHONUNBUFFERED": "1",
