@@ -8,16 +8,16 @@ recommends propagating distributions for such outputs; the bias is reported besi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from .fold import Complexes, Floats, peak_to_peak, synthesise
+from .fold import Complexes, Floats, peak_to_peak, ring_widths, synthesise
 from .samples import CoverageError
 
 _DRAWS = 64
 _SEED = 9283
+_TOGETHER = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,30 +43,32 @@ def debiased_width(coefficients: Complexes, u_line: float, ramp: float = 0.0) ->
     points = curve_points(coefficients.size)
     slope = ramp * np.arange(points + 1) / points
 
-    def width(c: Complexes) -> float:
-        curve = synthesise(c, points)
-        # without a ramp the ring is closed, so that an extreme at the seam is refined like any other
-        ring = np.append(curve, curve[0]) + slope if ramp else np.concatenate((curve[-1:], curve, curve[:1]))
-        low, high = peak_to_peak(ring)
-        return high - low
+    def widths(c: Complexes) -> Floats:
+        curves = synthesise(c, points)
+        if not ramp:
+            return ring_widths(curves)
+        return np.array([_width(np.append(curve, curve[0]) + slope) for curve in curves])
 
-    found = width(coefficients)
+    found = float(widths(coefficients[None])[0])
     if u_line <= 1e-9 * found:
         return Width(found, 0.0, 0.0)
     clean = np.where(np.abs(coefficients) > 4 * u_line, coefficients, 0.0)
     rng = np.random.default_rng(_SEED)
+    shaken: list[float] = []
+    for _ in range(_DRAWS // _TOGETHER):
+        noise = rng.standard_normal((2, _TOGETHER, coefficients.size))
+        shaken += widths(clean + u_line * (noise[0] + 1j * noise[1])).tolist()
+    bias, noise_left = _widening(shaken, float(widths(clean[None])[0]))
+    return Width(found - bias, bias, noise_left)
 
-    def shaken() -> float:
-        noise = rng.standard_normal((2, coefficients.size))
-        return width(clean + u_line * (noise[0] + 1j * noise[1]))
 
-    bias, noise = _widening(shaken, width(clean))
-    return Width(found - bias, bias, noise)
+def _width(curve: Floats) -> float:
+    low, high = peak_to_peak(curve)
+    return high - low
 
 
-def _widening(shaken: Callable[[], float], clean: float) -> tuple[float, float]:
-    widths = [shaken() for _ in range(_DRAWS)]
-    return float(np.mean(widths)) - clean, float(np.std(widths, ddof=1))
+def _widening(shaken: list[float], clean: float) -> tuple[float, float]:
+    return float(np.mean(shaken)) - clean, float(np.std(shaken, ddof=1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +101,13 @@ def smooth_part(y: Floats, count: Floats, bins_per_cycle: float) -> Part:
     rng = np.random.default_rng(_SEED)
     sigma = noise / np.sqrt(count)
 
-    def shaken() -> float:
-        low, high = peak_to_peak(curve + _smooth(sigma * rng.standard_normal(y.size), half))
-        return high - low
-
-    low, high = peak_to_peak(curve)
-    widening, spread = _widening(shaken, high - low)
+    shaken = [_width(curve + _smooth(sigma * rng.standard_normal(y.size), half)) for _ in range(_DRAWS)]
+    found = _width(curve)
+    widening, spread = _widening(shaken, found)
     # the curve already holds its noise, so noise added once more widens it by about half as much
     bias = 2 * widening
     variance = float(np.var(curve)) - float(np.dot(kernel, kernel)) * float(np.mean(sigma * sigma))
-    return Part(curve, mean, math.sqrt(max(variance, 0.0)), noise, Width(high - low - bias, bias, spread))
+    return Part(curve, mean, math.sqrt(max(variance, 0.0)), noise, Width(found - bias, bias, spread))
 
 
 def _kernel(half: int, degree: int = 6) -> Floats:

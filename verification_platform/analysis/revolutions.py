@@ -21,13 +21,15 @@ import numpy as np
 
 from .blocks import CHUNK, refuse_not_finite
 from .errors import AnalysisError, NotMergeableError
-from .fold import Floats, Fold, fold_harmonics, fold_periods, peak_to_peak, quick_harmonics, synthesise
+from .fold import Floats, Fold, fold_harmonics, fold_periods, quick_harmonics, ring_widths, synthesise
 from .grouping import group_sums
 from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
 #: Groups folded at a time: enough to hide the cost of a numpy call.
 _GROUPS = 4096
+#: Revolutions evaluated at a time.
+_TOGETHER = 2
 _LARGEST_CHUNK = 1 << 18
 _SETTLE_LIMIT = 2_000_000
 
@@ -85,6 +87,7 @@ class Revolutions:
         self.total = Fold.empty(self.bins)
         self.open: dict[int, _Open] = {}
         self.booked: dict[int, Booked] = {}
+        self._complete_folds: list[tuple[int, Fold]] = []  # not booked yet
         self.samples = 0
         self.travel = self.widest = 0.0
         self._loose: dict[
@@ -200,9 +203,9 @@ class Revolutions:
         if follows and self._place is not None:
             begin = self._place
         first = index
-        for k, fold in fold_periods(place, y, spread, group, self.bins).items():
-            stop = first + fold.samples
-            self._join(k, _Open(fold, first, stop))
+        for k, rows in fold_periods(place, y, spread, group, self.bins).items():
+            stop = first + int(rows[0].sum())
+            self._opened(k, first, stop).fold.add_rows(rows)
             first = stop
         self._pieces += not follows
         self.travel += end - begin
@@ -211,15 +214,14 @@ class Revolutions:
         self._cover((index, index + theta.size))
         self._book(end - 0.125)
 
-    def _join(self, k: int, piece: _Open) -> None:
-        if k in self.open:
-            held = self.open[k]
-            held.fold.add(piece.fold)
-            held.first, held.stop = min(held.first, piece.first), max(held.stop, piece.stop)
+    def _opened(self, k: int, first: int, stop: int) -> _Open:
+        """Revolution k, grown by samples first … stop − 1."""
+        held = self.open.get(k)
+        if held is None:
+            held = self.open[k] = _Open(Fold.empty(self.bins), first, stop)
         else:
-            kept = Fold.empty(self.bins)
-            kept.add(piece.fold)
-            self.open[k] = _Open(kept, piece.first, piece.stop)
+            held.first, held.stop = min(held.first, first), max(held.stop, stop)
+        return held
 
     def _cover(self, span: tuple[int, int]) -> None:
         """Note which samples were folded; neighbouring intervals grow together."""
@@ -243,7 +245,9 @@ class Revolutions:
         """Book complete revolutions that end before `until`, in order."""
         for k in sorted(self.open):
             if 0 <= k <= until - 1 and self._complete(k, self.open[k]):
-                self._book_one(k, self.open.pop(k).fold)
+                self._complete_folds.append((k, self.open.pop(k).fold))
+        if len(self._complete_folds) >= _TOGETHER:
+            self._evaluate()
 
     def _complete(self, k: int, revolution: _Open) -> bool:
         """Are all samples there, and is there one behind the last (or the last one pitch before the end)?"""
@@ -254,23 +258,31 @@ class Revolutions:
                 return begun and ended
         return False
 
-    def _book_one(self, k: int, fold: Fold) -> None:
-        mean, width = self._single(fold)
+    def _evaluate(self) -> None:
+        """Mean and width of the revolutions that are complete; many at a time, because one is cheap."""
+        revolutions, self._complete_folds = self._complete_folds, []
+        full = [(k, fold) for k, fold in revolutions if np.all(fold.count)]
+        if full:
+            coefficients = quick_harmonics(np.array([fold.sums for _, fold in full]), self.max_order)
+            widths = ring_widths(synthesise(coefficients, self.bins))
+            for (k, fold), mean, width in zip(full, coefficients[:, 0].real, widths, strict=True):
+                self._book_one(k, fold, float(mean), float(width))
+        for k, fold in revolutions:
+            if k not in self.booked:
+                self._book_one(k, fold, *self._sparse(fold))
+
+    def _sparse(self, fold: Fold) -> tuple[float, float]:
+        """Mean and width of a revolution with empty bins."""
+        if fold.samples <= 4 * self.max_order:
+            return float(fold.total.sum() / fold.count.sum()), math.nan
+        coefficients = fold_harmonics(fold, self.max_order, 1e-8).coefficients
+        return float(coefficients[0].real), float(ring_widths(synthesise(coefficients[None], self.bins))[0])
+
+    def _book_one(self, k: int, fold: Fold, mean: float, width: float) -> None:
         # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
         fold.sums[1] -= mean * fold.count
         self.booked[k] = Booked(mean, width, fold.samples)
         self.total.add(fold)
-
-    def _single(self, fold: Fold) -> tuple[float, float]:
-        """Mean over the angle and peak-to-peak of one revolution within the band, noise included."""
-        if np.all(fold.count):
-            coefficients = quick_harmonics(fold, self.max_order)
-        elif fold.samples > 4 * self.max_order:
-            coefficients = fold_harmonics(fold, self.max_order, 1e-8).coefficients
-        else:
-            return float(fold.total.sum() / fold.count.sum()), math.nan
-        low, high = peak_to_peak(synthesise(coefficients, self.bins))
-        return float(coefficients[0].real), high - low
 
     def merge(self, other: Revolutions) -> None:
         """Add what a fork saw of the same run. Raises NotMergeableError for other settings or another
@@ -285,8 +297,9 @@ class Revolutions:
             )
         self.total.add(other.total)
         self.booked.update(other.booked)
+        self._complete_folds += [(k, Fold(fold.sums.copy())) for k, fold in other._complete_folds]
         for k, revolution in other.open.items():
-            self._join(k, revolution)
+            self._opened(k, revolution.first, revolution.stop).fold.add(revolution.fold)
         self.travel += other.travel
         self._pieces += other._pieces
         self.widest = max(self.widest, other.widest)
@@ -314,6 +327,7 @@ class Revolutions:
                 whole._add(theta, x, 1, index)
         whole._loose = {}
         whole._book(math.inf)
+        whole._evaluate()
         if whole.travel <= 0:
             raise CoverageError(f"{self.names[0]}: no steady motion in one direction")
         return whole

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import AnalysisError, NotMergeableError
-from .fold import Complexes, Floats, Fold, Harmonics, fold_harmonics, synthesise
+from .fold import Complexes, Floats, Fold, Harmonics, centred, fold_harmonics, synthesise
 from .peak_to_peak import curve_points, debiased_width, smooth_part
 from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
@@ -250,7 +250,7 @@ class _Evaluation:
                 " no unbroken part of one"
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
-        part = smooth_part(fold.centred(), fold.count, self.bins / self.orders[-1])
+        part = smooth_part(centred(fold.sums[None], ring=False)[0], fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
         return TransmissionErrorResult(
@@ -291,7 +291,7 @@ class _Evaluation:
         u_line = model.noise * math.sqrt(2.0 / samples)
         width = debiased_width(waviness, u_line, ramp)
         # a single revolution has the noise of fewer samples
-        alone = debiased_width(waviness, u_line * math.sqrt(single.size), ramp)
+        alone = debiased_width(waviness, u_line * math.sqrt(single.size), ramp) if single.size > 1 else width
         curve = synthesise(waviness, curve_points(waviness.size))
         curve += ramp * (np.arange(curve.size) / curve.size - 0.5)
         lines = self._lines(waviness, u_line)

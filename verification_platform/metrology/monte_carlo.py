@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 _CHUNK = 16384
 #: Chunks in one block of the adaptive procedure (JCGM 101 7.9.4: at least 100/(1 − p) trials).
 _CHUNKS = 16
-_BINS = 8192
+_BINS = 4096
 
 
 class Distribution(Protocol):
@@ -213,6 +213,8 @@ class Histogram:
         self.bins = bins
         self.counts = np.zeros(bins, dtype=np.int64)
         self.outside: list[Floats] = []
+        self._x = self._work = np.empty(0)
+        self._bin = np.empty(0, dtype=np.int64)
         self._scale = bins / (self.high - self.low)
         self._shift = float(first.mean())
         self.n = 0
@@ -220,14 +222,22 @@ class Histogram:
 
     def update(self, y: Floats) -> None:
         """Add values, shape (n,). Raises BudgetError for NaN or infinity: the model is not defined there."""
-        x = y - self._shift
+        if y.size != self._x.size:
+            # buffers: fresh pages for every block would cost more than the arithmetic
+            self._x, self._work, self._bin = (
+                np.empty(y.size),
+                np.empty(y.size),
+                np.empty(y.size, dtype=np.int64),
+            )
+        x, work = self._x, self._work
+        np.subtract(y, self._shift, out=x)
         total = float(np.add.reduce(x))
         if not math.isfinite(total):
             raise BudgetError(
                 "the model gives NaN or infinity for possible inputs: restrict their distributions"
             )
         self._sum += total
-        self._square += float(np.add.reduce(x * x))
+        self._square += float(np.add.reduce(np.multiply(x, x, out=work)))
         self.n += y.size
         x *= self._scale
         x += (self._shift - self.low) * self._scale
@@ -235,7 +245,9 @@ class Histogram:
             inside = (x >= 0) & (x < self.bins)
             self.outside.append(y[~inside])
             x = x[inside]
-        self.counts += np.bincount(x.astype(np.int64), minlength=self.bins)
+        index = self._bin[: x.size]
+        np.copyto(index, x, casting="unsafe")
+        self.counts += np.bincount(index, minlength=self.bins)
 
     def since(self, earlier: Snapshot, probability: float) -> tuple[float, float, float, float]:
         """Mean, u and ends of the equal-tailed interval of what came after a snapshot."""
