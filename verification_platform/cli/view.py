@@ -14,6 +14,7 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 from rich.text import Text
 
+from reports import texts
 from verification_platform.engine.evaluation import Evaluated
 from verification_platform.engine.run import Progress
 from verification_platform.metrology.result import LimitType, Result, Verdict
@@ -72,7 +73,7 @@ def results_table(title: str, results: Sequence[Result]) -> Table:
             to_display(result.value, unit), abs(to_display(result.U, unit) - to_display(0.0, unit))
         )
         text, style = VERDICT_TEXT[result.verdict]
-        conditions = ", ".join(f"{key} {_plain(value)}" for key, value in result.conditions.items())
+        conditions = ", ".join(text.en for text in texts.conditions(result.conditions))
         table.add_row(
             result.quantity,
             conditions,
@@ -100,10 +101,6 @@ def confirm(key: str, zh: str, en: str) -> bool:
     if not sys.stdin.isatty():
         return False
     return bool(typer.confirm(f"{zh}\n{en}", default=False))
-
-
-def _plain(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 class _Clock(ProgressColumn):

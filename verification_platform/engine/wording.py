@@ -33,7 +33,8 @@ def describe(step: Step) -> Text:
         case Wait():
             return Text("等待", "waiting")
         case Record(_, tag):
-            return Text(f"记录 {words(tag)}".rstrip(), f"recording {words(tag)}".rstrip())
+            said = words(tag)
+            return Text(f"记录 {said.zh}".rstrip(), f"recording {said.en}".rstrip())
         case Prompt(_, zh, en):
             return Text(zh, en)
         case Rest(roles):
@@ -47,9 +48,42 @@ def describe(step: Step) -> Text:
     return Text(type(step).__name__, type(step).__name__)
 
 
-def words(tag: Mapping[str, str | float | int | bool]) -> str:
-    """A tag on one line: ``direction 1, load 0.5``."""
-    return ", ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in tag.items()
-    )
+#: How the entries of a tag are said: label in both languages and display unit; an entry that is not here stands as it is.
+_TAGS = {
+    "speed": (Text("转速", "speed"), "r/min"),
+    "rate": (Text("加载速率", "rate"), "N·m/s"),
+    "load": (Text("负载", "load"), "%"),
+    "repeat": (Text("重复", "repeat"), ""),
+    "position": (Text("位置", "position"), ""),
+    "loop": (Text("循环", "loop"), ""),
+    "level": (Text("级", "level"), ""),
+    "band": (Text("温度段", "band"), ""),
+}
+_DIRECTIONS = {1: Text("正向", "forward"), -1: Text("反向", "reverse")}
+_WORDS = {
+    "dynamic": Text("动态", "dynamic"),
+    "static": Text("静态", "static"),
+    "loop": Text("全幅循环", "full loop"),
+    "small": Text("小幅循环", "small loop"),
+    "zero": Text("零点", "zero"),
+}
+
+
+def words(tag: Mapping[str, str | float | int | bool]) -> Text:
+    """A tag on one line, in both languages.
+
+    >>> words({"method": "dynamic", "speed": 10.471975511965978, "direction": -1}).en
+    'dynamic, speed 100 r/min, reverse'
+    """
+    said = [_entry(name, value) for name, value in tag.items()]
+    return Text("，".join(text.zh for text in said), ", ".join(text.en for text in said))
+
+
+def _entry(name: str, value: str | float | int | bool) -> Text:
+    if name == "direction" and value in _DIRECTIONS:
+        return _DIRECTIONS[int(value)]
+    if isinstance(value, str) and value in _WORDS:
+        return _WORDS[value]
+    label, unit = _TAGS.get(name, (Text(name, name), ""))
+    shown = f"{to_display(float(value), unit):.4g} {unit}" if unit else str(value)
+    return Text(f"{label.zh} {shown}", f"{label.en} {shown}")
