@@ -42,7 +42,8 @@ check: setup          ## style, types and import contracts
 	@$(BIN)/lint-imports
 
 unit: setup           ## tests that need no ROS graph, in parallel
-	@$(BIN)/pytest -q -n 2 -m "not ros"
+	@$(BIN)/pytest -q -n 2 -m "not ros" --doctest-modules --ignore verification_platform/ros/client.py \
+	  tests drivers verification_platform test_protocols reports
 
 ros-test: setup       ## tests that start the ROS graph, one after another (they watch the clock)
 	@$(BIN)/pytest -q -m ros
