@@ -41,11 +41,11 @@ def profile_fit(x: Float, failed: Bool) -> ProfileFit:
     mean = float(np.add.reduce(failures)) / r
     top = float(np.maximum.reduce(x))
     failures -= mean
-    spread = math.sqrt(max(inner(failures, failures) / r, 1e-300))
+    spread = math.sqrt(max(float(np.dot(failures, failures)) / r, 1e-300))
     beta = 1.2 / spread
-    scratch = np.empty((2, min(len(x), CHUNK)))
+    sums = _Sums(x, top)
     for _ in range(_STEPS):
-        s0, s1, s2 = _sums(x, beta, top, scratch)
+        s0, s1, s2 = sums(beta)
         centre = s1 / s0
         g = centre - 1.0 / beta - (mean - top)
         step = g / (s2 / s0 - centre * centre + 1.0 / beta**2)
@@ -65,19 +65,33 @@ def profile_fit(x: Float, failed: Bool) -> ProfileFit:
     return ProfileFit(beta, log_eta, value, information)
 
 
-def _sums(x: Float, beta: float, top: float, scratch: Float) -> tuple[float, float, float]:
-    """Σw, Σw·(x − top), Σw·(x − top)² with w = e^{β(x − top)}."""
-    s0 = s1 = s2 = 0.0
-    for start in range(0, len(x), CHUNK):
-        n = min(CHUNK, len(x) - start)
-        piece = np.subtract(x[start : start + n], top, out=scratch[0, :n])
-        w = np.multiply(piece, beta, out=scratch[1, :n])
-        np.exp(w, out=w)
-        s0 += float(np.add.reduce(w))
-        np.multiply(w, piece, out=w)
-        s1 += float(np.add.reduce(w))
-        s2 += inner(w, piece)
-    return s0, s1, s2
+class _Sums:
+    """Σw, Σw·p, Σw·p² with p = x − top and w = e^{β·p}, for any β."""
+
+    def __init__(self, x: Float, top: float) -> None:
+        self._x, self._top = x, top
+        self._whole = len(x) <= CHUNK
+        if self._whole:
+            self._p = x - top
+            self._p2 = self._p * self._p
+            self._one = np.ones(len(x))
+        self._scratch = np.empty((2, min(len(x), CHUNK)))
+
+    def __call__(self, beta: float) -> tuple[float, float, float]:
+        if self._whole:
+            w = np.exp(beta * self._p)
+            return float(np.dot(w, self._one)), float(np.dot(w, self._p)), float(np.dot(w, self._p2))
+        s0 = s1 = s2 = 0.0
+        for start in range(0, len(self._x), CHUNK):
+            n = min(CHUNK, len(self._x) - start)
+            p = np.subtract(self._x[start : start + n], self._top, out=self._scratch[0, :n])
+            w = np.multiply(p, beta, out=self._scratch[1, :n])
+            np.exp(w, out=w)
+            s0 += float(np.add.reduce(w))
+            np.multiply(w, p, out=w)
+            s1 += float(np.add.reduce(w))
+            s2 += inner(w, p)
+        return s0, s1, s2
 
 
 def fit_many(lives: Float, failed: Bool) -> tuple[Float, Float]:

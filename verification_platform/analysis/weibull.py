@@ -42,6 +42,7 @@ class LifeData:
     high: Float
     entry: Float
     exit: Float
+    plain: bool = False  # only exact lives and right-censoring, nothing truncated
 
     @staticmethod
     def of(
@@ -67,18 +68,20 @@ class LifeData:
             raise AnalysisError("life data: 0 <= low <= high and high > 0 are needed")
         if np.any((begin < 0) | (begin >= end) | (a < begin) | (np.isfinite(b) & (b > end))):
             raise AnalysisError("life data: a life lies outside its truncation limits")
-        return LifeData(a, b, np.array(begin), np.array(end))
+        nothing_truncated = not begin.any() and bool(np.isinf(end).all())
+        plain = nothing_truncated and bool(((a == b) | np.isinf(b)).all() and a.min(initial=1.0) > 0)
+        return LifeData(a, b, np.array(begin), np.array(end), plain)
 
     @staticmethod
     def right_censored(failures: ArrayLike, censored: ArrayLike = ()) -> LifeData:
         """Exact lives (r,) of failed units and ages (s,) of units that still run."""
-        failed, running = (
-            np.atleast_1d(np.asarray(failures, dtype=float)),
-            np.atleast_1d(np.asarray(censored, float)),
-        )
-        return LifeData.of(
-            np.concatenate((failed, running)), np.concatenate((failed, np.full(len(running), np.inf)))
-        )
+        failed, running = np.array(failures, dtype=float, ndmin=1), np.array(censored, dtype=float, ndmin=1)
+        low = np.concatenate((failed, running))
+        high = low.copy()
+        high[len(failed) :] = np.inf
+        if not len(low) or not (low.min() > 0 and low.max() < np.inf):
+            return LifeData.of(low, high)  # which says what is wrong
+        return LifeData(low, high, np.zeros(len(low)), np.full(len(low), np.inf), True)
 
     @property
     def n(self) -> int:
@@ -93,21 +96,14 @@ class LifeData:
         """Units known to have failed, exactly or in an interval."""
         return int(np.isfinite(self.high).sum())
 
-    @property
-    def plain(self) -> bool:
-        """Only exact lives and right-censoring, nothing truncated."""
-        return bool(
-            np.all((self.low == self.high) | np.isinf(self.high))
-            and not self.entry.any()
-            and np.isinf(self.exit).all()
-            and np.all(self.low > 0)
-        )
-
     def shifted(self, location: float) -> LifeData:
         """All times minus `location`, bounds in front of it becoming 0."""
-        return LifeData(
-            *(np.maximum(t - location, 0.0) for t in (self.low, self.high, self.entry, self.exit))
+        if location == 0:
+            return self
+        low, high, entry, end = (
+            np.maximum(t - location, 0.0) for t in (self.low, self.high, self.entry, self.exit)
         )
+        return LifeData(low, high, entry, end, self.plain and bool(low.min() > 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +181,7 @@ def fit_weibull(data: LifeData) -> WeibullFit:
     Raises NotEnoughDataError unless at least two different ages of failure are known: with fewer the likelihood
     has no maximum, and Weibayes (`demonstration.weibayes`) is the method.
     """
-    failed = np.isfinite(data.high)
+    failed = data.high < np.inf
     ages = data.high[failed]
     if len(ages) < 2 or (ages.min() == ages.max() and np.ptp(data.low[failed]) == 0):
         raise NotEnoughDataError(f"Weibull: {len(ages)} failures, all at one age")
