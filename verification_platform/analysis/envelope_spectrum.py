@@ -64,6 +64,25 @@ class EnvelopeSpectrumResult:
         return amplitude / float(np.median(self.amplitude[low:high]))
 
 
+def _fast_length(least: float) -> int:
+    """Smallest even number ≥ `least` without a prime factor above 5: its FFT is fast."""
+    length = max(2 * math.ceil(least / 2), 2)
+    while True:
+        rest = length
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return length
+        length += 2
+
+
+def _fast_ratio(largest: float) -> int:
+    """Largest 2^a or 3·2^a not above `largest`, at least 1: such blocks transform fastest."""
+    power = 1 << max(math.floor(math.log2(max(largest, 1.0))), 0)
+    return 3 * power // 2 if power > 1 and 1.5 * power <= largest else power
+
+
 class BandEnvelope:
     """Envelope of the band (low, high) Hz of a stream, decimated, block by block.
 
@@ -80,29 +99,27 @@ class BandEnvelope:
             raise AnalysisError(f"the band must lie within 0 … {rate_hz / 2:g} Hz, got {low:g} … {high:g} Hz")
         edge = 0.1 * (high - low) if transition_hz is None else transition_hz
         edge = min(edge, 0.9 * low, 0.9 * (rate_hz / 2 - high))
-        # the impulse response of a raised-cosine edge has fallen to 1e-4 after about eight times 1/edge
-        halo = math.ceil(8 * rate_hz / edge)
-        size = _BLOCK
-        while size < 4 * halo:
-            size *= 2
-        if size > 1 << 20:
+        # of the impulse response of a raised-cosine edge, 2.5e-4 (rms) lies beyond four times 1/edge
+        halo = math.ceil(4 * rate_hz / edge)
+        if halo > 1 << 18:
             raise AnalysisError(
                 f"edges of {edge:g} Hz are too steep for {rate_hz:g} Hz sampling; widen the band"
             )
+        # one output sample for `ratio` input samples; the transform back has a little room to spare
+        ratio = _fast_ratio(rate_hz / (1.02 * (high - low + 2 * edge)))
+        short = 1 << math.ceil(math.log2(max(_BLOCK, 8 * halo) / ratio))
+        size = short * ratio
         df = rate_hz / size
         first, last = math.floor((low - edge) / df), math.ceil((high + edge) / df)
-        lines = last - first + 1
-        self._short = 1 << math.ceil(math.log2(lines))
-        self._step_ratio = size // self._short
-        self._size = size
+        self._short, self._step_ratio, self._size = short, ratio, size
         # the part thrown away on either side is a whole number of output samples
-        self._halo = math.ceil(halo / self._step_ratio) * self._step_ratio
+        self._halo = math.ceil(halo / ratio) * ratio
         self._lines = slice(first, last + 1)
         f = np.arange(first, last + 1) * df
         rise = np.clip((f - (low - edge)) / edge, 0, 1)
         fall = np.clip(((high + edge) - f) / edge, 0, 1)
         self._weight = 2.0 * (self._short / size) * (0.5 - 0.5 * np.cos(np.pi * np.minimum(rise, fall)))
-        self.output_rate_hz = rate_hz * self._short / size
+        self.output_rate_hz = rate_hz / ratio
         self._buffer = np.zeros(size)
         self._filled = self._halo
         self._spectrum = np.zeros(self._short, dtype=np.complex128)
@@ -150,7 +167,7 @@ class BandEnvelope:
 class EnvelopeSpectrum:
     """Averaged amplitude spectrum of a band's envelope, in a single pass and bounded memory.
 
-    resolution_hz: distance of the lines; the stream is cut into Hann windows of 1/resolution that overlap by half.
+    resolution_hz: largest distance of the lines; the stream is cut into Hann windows of 1/resolution that overlap by half.
     Pieces of a recording that do not touch may be merged: windows never cross from one to another.
     """
 
@@ -164,7 +181,7 @@ class EnvelopeSpectrum:
         self.settings = (rate_hz, band_hz, resolution_hz, transition_hz)
         self._envelope = BandEnvelope(rate_hz, band_hz, transition_hz)
         rate = self._envelope.output_rate_hz
-        self._length = math.ceil(rate / resolution_hz / 2) * 2
+        self._length = _fast_length(rate / resolution_hz)
         if self._length < 16:
             raise AnalysisError(
                 f"a resolution of {resolution_hz:g} Hz is too coarse for a band of this width"
