@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from verification_platform.analysis.hysteresis import Estimate, HysteresisResult, hysteresis, wind_up
 from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Text
-from verification_platform.records import Recording, Segment
+from verification_platform.records import Recording, Segment, map_segments
 
 from ..common import angles, channel
 
@@ -100,30 +101,67 @@ class _Series:
         return replace(result, torque_min=float(torque.min()), torque_max=float(torque.max()))
 
 
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A recorded loop: what is known of it without its arrays, which are read where it is evaluated."""
+
+    segment: Segment
+    kind: str
+    position: int
+    rate: float
+    latched: bool
+    period_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What all loops of a recording are evaluated with."""
+
+    recording: Recording
+    dut: Reducer
+    p: float
+    zero: Zero
+
+    def evaluate(
+        self, runs: Sequence[_Run], delay_s: float, p: float | None = None, amplitude: float | None = None
+    ) -> list[HysteresisResult]:
+        function = partial(
+            _evaluate,
+            zero=self.zero,
+            dut=self.dut,
+            compliance=self.recording.fixture.compliance,
+            delay_s=delay_s,
+            p=self.p if p is None else p,
+            amplitude=amplitude,
+        )
+        return list(map_segments(self.recording, function, [run.segment for run in runs]))
+
+
 def find_loops(
     recording: Recording, dut: Reducer, p: float, small_loop: float, closure_limit: float
 ) -> Loops:
     """Evaluate every loop. A loop that does not close is left out; a position without a loop is INVALID."""
     zero = _zero(recording)
-    compliance = recording.fixture.compliance
-    series = [_read(segment, zero) for segment in recording.segments() if segment.tag.get("kind") != "zero"]
+    settings = _Settings(recording, dut, p, zero)
+    segments = [segment for segment in recording.segments() if segment.tag.get("kind") != "zero"]
+    described = map_segments(recording, partial(_describe, zero=zero), segments)
+    series = [_Run(segment, *known) for segment, known in zip(segments, described, strict=True)]
     full = [one for one in series if one.kind == "loop"]
     period_s = 1 / channel(recording, "output_torque").rate_hz
-    delay, findings = _delay(full, dut, compliance, p, period_s)
+    delay, findings = _delay(full, settings, period_s)
     positions, invalid = [], False
     for number in sorted({one.position for one in full}):
         here = [one for one in series if one.position == number]
         by_kind = {kind: [one for one in here if one.kind == kind] for kind in ("loop", "rate", "small")}
-        loops = [one.evaluate(dut, compliance, delay.value, p) for one in by_kind["loop"]]
+        loops = settings.evaluate(by_kind["loop"], delay.value)
         closed = [loop for loop in loops if not _open(loop, closure_limit)]
         if len(closed) < len(loops):
             findings.append(_closure_finding(number, len(loops) - len(closed), len(loops), closure_limit))
             invalid = invalid or not closed
-        small = [
-            one.evaluate(dut, compliance, delay.value, small_loop * (1 - 1e-9), small_loop * dut.rated_torque)
-            for one in by_kind["small"]
-        ]
-        other = [one.evaluate(dut, compliance, delay.value, p) for one in by_kind["rate"]]
+        small = settings.evaluate(
+            by_kind["small"], delay.value, small_loop * (1 - 1e-9), small_loop * dut.rated_torque
+        )
+        other = settings.evaluate(by_kind["rate"], delay.value)
         positions.append(
             Position(
                 number,
@@ -135,6 +173,24 @@ def find_loops(
             )
         )
     return Loops(positions, delay, zero, findings, invalid)
+
+
+def _describe(segment: Segment, zero: Zero) -> tuple[str, int, float, bool, float]:
+    """Kind, position, rate, latched, period of the torque: fields of `_Run`."""
+    one = _read(segment, zero)
+    return one.kind, one.position, one.rate, one.latched, one.period_s
+
+
+def _evaluate(
+    segment: Segment,
+    zero: Zero,
+    dut: Reducer,
+    compliance: float,
+    delay_s: float,
+    p: float,
+    amplitude: float | None,
+) -> HysteresisResult:
+    return _read(segment, zero).evaluate(dut, compliance, delay_s, p, amplitude)
 
 
 def _read(segment: Segment, zero: Zero) -> _Series:
@@ -172,9 +228,7 @@ def _zero(recording: Recording) -> Zero:
 # ------------------------------------------------------------------------------------ delay and closure
 
 
-def _delay(
-    loops: Sequence[_Series], dut: Reducer, compliance: float, p: float, period_s: float
-) -> tuple[Estimate, list[Text]]:
+def _delay(loops: Sequence[_Run], settings: _Settings, period_s: float) -> tuple[Estimate, list[Text]]:
     """Delay of the torque stamps, from the opening of the loops at their ends; and what must be said of
     it."""
     separate = [one for one in loops if not one.latched]
@@ -182,7 +236,8 @@ def _delay(
         return Estimate(0.0, 0.0, math.inf), []
     guess = 0.0
     for _ in range(2):  # the second round starts from loops that are nearly right
-        found = [_delay_of(one, dut, compliance, p, guess) for one in separate]
+        results = settings.evaluate(separate, guess)
+        found = [_delay_of(one, result, settings.dut) for one, result in zip(separate, results, strict=True)]
         guess += math.fsum(one.value for one in found) / len(found)
     noise = math.sqrt(math.fsum(one.u**2 for one in found)) / len(found)
     spread = (
@@ -199,9 +254,8 @@ def _delay(
     return Estimate(0.0, period_s / math.sqrt(3), math.inf), [text]
 
 
-def _delay_of(one: _Series, dut: Reducer, compliance: float, p: float, guess: float) -> Estimate:
-    """What is left of the delay after `guess` has been taken off: d = −w(ends)·K/(2·|dT/dt|)."""
-    result = one.evaluate(dut, compliance, guess, p)
+def _delay_of(one: _Run, result: HysteresisResult, dut: Reducer) -> Estimate:
+    """What is left of the delay after a guess has been taken off: d = −w(ends)·K/(2·|dT/dt|)."""
     top, bottom = tips(result)
     stiffness = result.K[-1].mean.value if result.K else dut.rated_torque / (result.loop.midline.max() or 1.0)
     scale = stiffness / (2 * one.rate)

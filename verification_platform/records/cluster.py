@@ -90,7 +90,7 @@ class DaskMapper:
                 pending.popleft()
                 return answer
             except TimeoutError:
-                if pending[0].done():  # raised by the work itself
+                if pending[0].status == "error":  # raised by the work itself
                     raise
                 empty_s = 0.0 if self._client.nthreads() else empty_s + _LOOK_S
                 if empty_s >= EMPTY_S:

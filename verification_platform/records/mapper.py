@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 from collections import deque
@@ -109,14 +110,20 @@ class ProcessMapper:
         )
 
     def _submit(self, function: Callable[[Item], Answer], item: Item) -> Future[Answer]:
+        call = pickle.dumps((function, item))  # here and not in the pool, so that errors come out here
         if self._pool is not None:
             try:
-                return self._pool.submit(function, item)
+                return self._pool.submit(_call, call)
             except BrokenProcessPool:
                 self._pool.shutdown(wait=False)
         context = multiprocessing.get_context("spawn")  # a fork would copy locks of threads that do not exist
         self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=_begin)
-        return self._pool.submit(function, item)
+        return self._pool.submit(_call, call)
+
+
+def _call(pickled: bytes) -> Any:
+    function, item = pickle.loads(pickled)
+    return function(item)
 
 
 def _begin() -> None:

@@ -31,6 +31,7 @@ from .unwrapping import Unwrapping
 #: Rows of a chunk: long enough that its accumulator is small beside it, short enough to keep many workers busy.
 GRID_ROWS = 1 << 20
 _ENDING_BYTES = 1 << 16
+_NUMBERS = ("analysis", "metrology", "records", "engine")
 
 R = TypeVar("R")
 P = TypeVar("P")
@@ -260,7 +261,17 @@ def _software() -> tuple[tuple[str, str], ...]:
         version = metadata.version("pilotbench")
     except metadata.PackageNotFoundError:
         version = "without version"
-    return ("pilotbench", version), ("numpy", np.__version__)
+    return ("pilotbench", version), ("numpy", np.__version__), ("source", _source_digest())
+
+
+def _source_digest() -> str:
+    """Of the code that makes numbers: two checkouts of one version may differ."""
+    digest = hashlib.sha256()
+    here = Path(__file__).parents[1]
+    for folder in (*(here / name for name in _NUMBERS), here.parent / "test_protocols"):
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @functools.lru_cache(maxsize=2)
