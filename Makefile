@@ -48,9 +48,21 @@ unit: setup           ## tests that need no ROS graph, in parallel
 ros-test: setup       ## tests that start the ROS graph, one after another (they watch the clock)
 	@$(BIN)/pytest -q -m ros tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m ros --last-failed tests; }
 
+BENCH := .cache/bench-venv
+bench: $(BENCH)/.ready   ## the analysis core beside its peers, in one run: table and benchmarks/results/analysis.json
+	@$(BENCH)/bin/python -m benchmarks.analysis
+
+$(BENCH)/.ready: requirements/bench-lock.txt
+	@echo "installing the peers into $(BENCH) (once, a few minutes) …"
+	@$(PYTHON) -m venv $(BENCH)
+	@set -o pipefail; $(BENCH)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $< $(QUIET_PIP)
+	@touch $@
+
 clean:                ## remove everything that `make` has made
 	rm -rf $(VENV) .cache ros_ws/build ros_ws/install ros_ws/log
 
 lock:                 ## renew requirements/lock.txt from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/lock.txt \
 	  --extra core --extra ros --extra ros-build --extra report --extra cluster --extra test --extra dev
+	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
+	  --extra bench
