@@ -112,7 +112,7 @@ RUNS: dict[str, dict[str, Any]] = {
         "settle": "0.5 s",
     },
     "RED-HYS": {
-        "rate": "80 %/s",
+        "rate": "40 %/s",
         "preload_cycles": 1,
         "loops": 2,
         "positions": 1,

@@ -107,17 +107,18 @@ def _merged(recording: Recording, segment: Segment, work: _Work, head: Any, rows
     """Chunks behind the first one, each into a fork of `head`, merged in order."""
     starts = list(range(GRID_ROWS, rows, GRID_ROWS))
     at = [turns[k] if work.period is not None else None for k in range(len(starts))]
-    while starts and not _forks(head, work, starts[0]):
-        with one_thread():  # too little seen to start others from: goes on by itself
+    with one_thread():
+        while starts and not _forks(head, work, starts[0]):
+            # too little seen to start others from: goes on by itself
             work.feed(segment, head, starts[0], rows, at[0])
-        del starts[0], at[0]
-    items = (
-        (segment, (_fork(head, work, start), start, rows, before))
-        for start, before in zip(starts, at, strict=True)
-    )
-    for part in _spread(recording, work.go_on, items):
-        head.merge(part)
-    return head.result()
+            del starts[0], at[0]
+        items = (
+            (segment, (_fork(head, work, start), start, rows, before))
+            for start, before in zip(starts, at, strict=True)
+        )
+        for part in _spread(recording, work.go_on, items):
+            head.merge(part)
+        return head.result()
 
 
 def _fork(head: Any, work: _Work, start: int) -> Any:
@@ -179,7 +180,7 @@ class _Work:
         unwrap = self._unwrapping(segment, start, None)
         assert unwrap is not None
         for samples in _part(segment, start, min(start + GRID_ROWS, rows), self.channels):
-            unwrap(samples.values)
+            unwrap.count(samples.values)
         return unwrap.turns
 
     def _unwrapping(self, segment: Segment, start: int, turns: Floats | None) -> Unwrapping | None:

@@ -26,11 +26,33 @@ class Unwrapping:
         self._last = last
 
     def __call__(self, values: Floats) -> Floats:
-        """The next rows (n, k), continuous; each step is the shortest one."""
-        if not len(values):
-            return values
-        before = values[:1] if self._last is None else self._last[None, :]
-        turns = np.cumsum(np.round(np.diff(values, axis=0, prepend=before) / self.period), axis=0)
-        turns += self.turns
-        self._last, self.turns = values[-1], turns[-1]
-        return values - self.period * turns
+        """The next rows (n, k), continuous; each step is the shortest one. The columns lie contiguous."""
+        out = values.T.copy()
+        start = np.broadcast_to(self.turns, (len(out),))
+        for column, before, (at, jumps) in zip(out, start, self._advance(out), strict=True):
+            if column.size and (at.size or before):
+                turns = np.zeros(column.size)
+                turns[at] = jumps
+                turns[0] += before
+                np.cumsum(turns, out=turns)
+                turns *= self.period
+                column -= turns
+        return out.T
+
+    def count(self, values: Floats) -> None:
+        """Count the turns in the next rows (n, k), no more."""
+        self._advance(values.T.copy())
+
+    def _advance(self, columns: Floats) -> list[tuple[NDArray[np.intp], Floats]]:
+        """Go past rows (k, n): for every channel the rows at which it jumped, and by how many turns."""
+        if not columns.size:
+            return [(np.empty(0, np.intp), np.empty(0)) for _ in columns]
+        before = columns[:, 0] if self._last is None else self._last
+        found = []
+        for column, last in zip(columns, before, strict=True):
+            steps = np.diff(column, prepend=last)
+            at = np.flatnonzero(np.abs(steps) > 0.5 * self.period)
+            found.append((at, np.round(steps[at] / self.period)))
+        self._last = columns[:, -1].copy()
+        self.turns = self.turns + np.array([jumps.sum() for _, jumps in found])
+        return found
