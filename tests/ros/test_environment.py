@@ -70,7 +70,9 @@ def test_without_the_workspace_one_line_says_what_to_do(
     (tmp_path / "rclpy").mkdir()
     monkeypatch.setattr(environment.sysconfig, "get_paths", lambda: {"platlib": str(tmp_path)})
     monkeypatch.setattr(environment, "INSTALL", tmp_path / "install")
-    with pytest.raises(RosMissing, match=r"not built \(pilotbench_interfaces, pilotbench_nodes missing\).*make setup"):
+    with pytest.raises(
+        RosMissing, match=r"not built \(pilotbench_interfaces, pilotbench_nodes missing\).*make setup"
+    ):
         ros_environment(7)
 
 

@@ -31,8 +31,10 @@ from drivers.realtime import AwakeClock
 from .description import TripLimit
 from .liveness import HANG_FACTOR, Peer
 
-#: Samples of a watched channel older than so many times the silence limit are a trip: blocks gather several rows first.
+#: A bus that delivers nothing for so many silence limits is a trip: blocks gather several rows first.
 _STREAM_FACTOR = 4.0
+#: A watched channel without a valid sample for so many: a slave that missed answers is asked again after a pause.
+_VALID_FACTOR = 10.0
 #: A device process has so many silence limits to answer in the self-test, and so many tests to answer within one.
 _LONGEST_PHASE, _TESTS = 5.0, 3
 
@@ -255,7 +257,7 @@ class Interlock:
                 return "stream", group, f"{group}: no samples for {(now_s - arrived_s) * 1e3:.0f} ms"
         for channel in self._limits:
             age_s = now_s - self._good_s.get(channel, now_s)
-            if age_s > limit_s:
+            if age_s > _VALID_FACTOR * self._silence_s:
                 return (
                     "stream",
                     channel,

@@ -12,17 +12,22 @@ Requests: ``{"do": "run", "folder": …}``, ``{"do": "confirm", "key": …, "acc
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
 import threading
+import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import rclpy
 from pilotbench_interfaces.action import RunProtocol
+from pilotbench_interfaces.msg import InterlockState
 from pilotbench_interfaces.srv import Confirm
 from pilotbench_nodes.bring_up import BringUp, BringUpError, wait_for
 from pilotbench_nodes.executor import make_executor
+from pilotbench_nodes.qos import INTERLOCK_TOPIC, heartbeat
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
@@ -30,10 +35,13 @@ from std_srvs.srv import Trigger
 
 from drivers.realtime import die_with_parent
 from verification_platform.bench.description import BenchError, load_bench
+from verification_platform.bench.interlock import InterlockState as State
 
 from .graph import nodes_for
 
 _ANSWER_S = 5.0
+#: After a trip, so long for the protocol node to end the run in order.
+_LAST_WORDS_S = 2.0
 
 
 class Client:
@@ -47,6 +55,9 @@ class Client:
         self._confirm = node.create_client(Confirm, "confirm")
         self._reset = node.create_client(Trigger, "interlock/reset")
         self._goal: Any = None
+        self._node, self._silence_s = node, bench.interlock.silence
+        self._interlock: Any = None
+        self._tripped_s = math.inf
         self._output = threading.Lock()
 
     def tell(self, event: str, **data: Any) -> None:
@@ -88,12 +99,27 @@ class Client:
         if handle is None or not handle.accepted:
             self._refused("protocol_node did not accept the run; is another one on?")
             return
-        self._goal = handle
-        handle.get_result_async().add_done_callback(self._done)
+        self._goal, self._tripped_s = handle, math.inf
+        handle.get_result_async().add_done_callback(partial(self._done, handle))
+        self._interlock = self._interlock or self._node.create_subscription(
+            InterlockState, INTERLOCK_TOPIC, self._interlock_heard, heartbeat(self._silence_s)
+        )
 
-    def _done(self, future: Any) -> None:
-        self._goal = None
-        self._result(future.result().result)
+    def _done(self, handle: Any, future: Any) -> None:
+        if handle is self._goal:
+            self._goal = None
+            self._result(future.result().result)
+
+    def _interlock_heard(self, message: InterlockState) -> None:
+        """After a trip the protocol node ends the run. When it hangs itself, somebody else must say so."""
+        now_s = time.monotonic()
+        if message.state != State.TRIPPED or message.cause == "self_test":
+            self._tripped_s = math.inf
+            return
+        self._tripped_s = min(self._tripped_s, now_s)
+        if self._goal is not None and now_s - self._tripped_s > _LAST_WORDS_S:
+            self._goal = None
+            self._result(RunProtocol.Result(status="ABORTED_SAFETY", reason=message.reason, resumed_at=-1))
 
     def _refused(self, reason: str) -> None:
         self._result(RunProtocol.Result(status="INVALID", reason=reason, resumed_at=-1))

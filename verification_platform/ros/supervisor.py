@@ -41,9 +41,9 @@ from .watch import Watch
 CLIENT, EMULATOR = "client", "emulator"
 _EMULATOR_S, _UP_S = 20.0, 60.0
 #: An orderly end of all nodes; then SIGTERM; then SIGKILL. Together below five seconds.
-_DOWN_S, _TERM_S, _EMULATOR_TERM_S = 2.0, 1.5, 0.8
+_DOWN_S, _TERM_S, _EMULATOR_TERM_S = 1.5, 1.5, 0.8
 #: After a process has died, so long for the others to end the run in order and say why.
-_LAST_WORDS_S = 2.5
+_LAST_WORDS_S = 2.0
 #: After Ctrl-C, so long for the run to end in order: its recording must be sealed.
 _ABORT_S = 30.0
 

@@ -69,16 +69,25 @@ class BringUp:
             if not client.wait_for_service(timeout_sec=max(deadline_s - time.monotonic(), 0.1)):
                 raise BringUpError(f"{name} did not appear within {timeout_s:g} s")
         with self._listening():
-            for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-                for name in self._names:
-                    self._change(name, transition)
+            for name in self._names:
+                self._configure(name)
+            for name in self._names:
+                self._change(name, Transition.TRANSITION_ACTIVATE)
+
+    def _configure(self, name: str) -> None:
+        """A device that has just been switched on may need a second knock."""
+        try:
+            self._change(name, Transition.TRANSITION_CONFIGURE)
+        except BringUpError:
+            self._down(name)
+            self._change(name, Transition.TRANSITION_CONFIGURE)
 
     def recover(self, name: str) -> None:
         """Configure one node anew, from whatever state an error has left it in. Raises BringUpError."""
         self._down(name)
         with self._listening():
-            for transition in (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE):
-                self._change(name, transition)
+            self._configure(name)
+            self._change(name, Transition.TRANSITION_ACTIVATE)
 
     def down(self) -> None:
         """Torque off, everything closed, last comes who watches. Goes on whatever fails."""

@@ -26,14 +26,15 @@ from .executor import make_executor
 
 #: A process that was told to end ends within so long, whatever it hangs in.
 _LONGEST_END_S = 3.0
-_END_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def run(make_node: Callable[[], BenchNode], *, priority: int) -> None:
     """Entry point of every node: spin until SIGINT or SIGTERM, put everything in order, end."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
     sys.setswitchinterval(0.0005)  # a heartbeat must not wait 5 ms for each turn of another thread
-    signal.pthread_sigmask(signal.SIG_BLOCK, _END_SIGNALS)  # for all threads: `_await_end` takes them
+    told = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: told.set())
     die_with_parent()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -50,7 +51,7 @@ def run(make_node: Callable[[], BenchNode], *, priority: int) -> None:
         node.get_logger().warning(warning)
     runner = make_executor()
     runner.add_node(node)
-    threading.Thread(target=_await_end, args=(node,), daemon=True, name="end").start()
+    threading.Thread(target=_await_end, args=(node, told), daemon=True, name="end").start()
     with contextlib.suppress(ExternalShutdownException):
         runner.spin()
     # DDS threads and thread pools are not waited for: everything that matters is closed.
@@ -66,9 +67,9 @@ def _claim_for_threads(priority: int) -> None:
             os.sched_setscheduler(int(task.name), os.SCHED_FIFO, os.sched_param(priority))
 
 
-def _await_end(node: BenchNode) -> None:
+def _await_end(node: BenchNode, told: threading.Event) -> None:
     """Put the node in order while it can still speak, then end the spinning."""
-    signal.sigwait(_END_SIGNALS)
+    told.wait()
     threading.Thread(target=_end_anyway, daemon=True, name="end-anyway").start()
     node.close()
     rclpy.try_shutdown()
