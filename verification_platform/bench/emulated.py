@@ -36,8 +36,8 @@ from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, devices_on, family
 from .dut import load_dut
 
-#: Below the runner's: whoever measures comes before what is measured.
-PRIORITY = 30
+#: Above the bus owner's: a real drive has a processor of its own and never waits for its master's.
+PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
 
 
