@@ -112,7 +112,7 @@ def synthesise(coefficients: Complexes, points: int) -> Floats:
 def fold_harmonics(fold: Fold, max_order: int, tolerance: float = 1e-11) -> Harmonics:
     """Harmonics 0 … max_order of the folded signal by weighted least squares on the bin means.
 
-    Needs bins ≥ 8·max_order (the place of a sample in its bin enters to the fourth power of 2πq/bins: error
+    Needs bins ≥ 8·max_order (the place of a sample in its bin enters to the fifth power of 2πq/bins: error
     below 1e-4 of an amplitude at 8 bins a cycle). Raises CoverageError when the samples leave too large a
     hole.
     """
@@ -211,18 +211,20 @@ class _Operator:
         first = fold.first / safe
         variance = np.maximum(fold.second / safe - first * first, 0.0)
         self.weight = fold.count / float(fold.count.mean())
-        # third and fourth moment of a uniform spread about the mean place; exact for a single sample
+        # third to fifth moment of a uniform spread about the mean place; exact for a single sample
         square = first * first
         third = first * (square + 3 * variance)
         fourth = square * (square + 6 * variance) + 1.8 * variance * variance
+        fifth = first * (square * (square + 10 * variance) + 9 * variance * variance)
         self.taylor = (
             first * width,
             (square + variance) * (width**2 / 2),
             third * (width**3 / 6),
             fourth * (width**4 / 24),
+            fifth * (width**5 / 120),
         )
         q = np.arange(fold.bins // 2 + 1)
-        self.powers = tuple((1j * q) ** k for k in (1, 2, 3, 4))
+        self.powers = tuple((1j * q) ** k for k in (1, 2, 3, 4, 5))
         self.mask = q <= max_order
         # a half spectrum stands for both halves: inner products count orders ≥ 1 twice
         self.double = np.where(q == 0, 1.0, 2.0)
@@ -235,7 +237,7 @@ class _Operator:
 
     def adjoint(self, values: Floats) -> Complexes:
         out = np.fft.rfft(values)
-        for sign, moment, power in zip((-1, 1, -1, 1), self.taylor, self.powers, strict=True):
+        for sign, moment, power in zip((-1, 1, -1, 1, -1), self.taylor, self.powers, strict=True):
             out += sign * power * np.fft.rfft(moment * values)
         return np.asarray(out * self.mask)
 

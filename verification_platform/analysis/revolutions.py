@@ -30,6 +30,8 @@ _LARGEST_GROUP = 1024
 _GROUPS = 4096
 #: Revolutions evaluated at a time.
 _TOGETHER = 2
+#: Revolutions of a run whose mean and width are found by least squares; the others by one FFT.
+_EXACT = 4
 _LARGEST_CHUNK = 1 << 18
 _SETTLE_LIMIT = 2_000_000
 
@@ -97,7 +99,7 @@ class Revolutions:
         self._index = first_index
         self._spans: list[tuple[int, int]] = []  # sample indices folded, as disjoint half-open intervals
         self._place: float | None = None  # of the last sample folded, in periods
-        self._furthest = -math.inf
+        self._furthest = (-math.inf, 0.0)  # place of the last sample of all, and its step
         self._pieces = 0
 
     def fork(self, first_index: int) -> Revolutions:
@@ -174,21 +176,64 @@ class Revolutions:
             self._add(whole[0], whole[1], self.group, number * self.group)
 
     def _add(self, theta: Floats, x: Floats, group: int, index: int) -> None:
+        """Fold consecutive samples from `index` on, whole groups."""
         assert self.origin is not None
         assert self.direction is not None
-        origin_theta, origin_x = self.origin
         turn = self.direction / self.period
-        begin, end = ((theta[[0, -1]] - origin_theta) * turn).tolist()
-        spread: Floats | None = None
-        if group > 1:
-            place, y = group_sums(theta, group), group_sums(x, group)
-            spread = theta[group - 1 :: group] - theta[::group]
-            spread *= spread
-            spread *= (group + 1) / (12 * (group - 1)) / self.period**2
-        else:
-            place, y = theta.copy(), x.copy()
-        place -= group * origin_theta
-        y -= group * origin_x
+        begin, end = ((theta[[0, -1]] - self.origin[0]) * turn).tolist()
+        found = self._sums(theta, x, group, index)
+        follows = self._place is not None and self._spans[-1][1] == index
+        if follows and self._place is not None:
+            self.widest = max(self.widest, begin - self._place + (group - 1) * self.pitch)
+            begin = self._place
+        first = index
+        for k in sorted(found):
+            stop = first + int(found[k][0].sum())
+            self._opened(k, first, stop).fold.add_rows(found[k])
+            first = stop
+        self._pieces += not follows
+        self.travel += end - begin
+        self.samples += theta.size
+        self._place = end
+        step = abs(float(theta[-1] - theta[-2])) / self.period if theta.size > 1 else end - begin
+        self._furthest = max(self._furthest, (end, step))
+        self._cover((index, index + theta.size))
+        self._book(end - 0.125)
+
+    def _sums(self, theta: Floats, x: Floats, group: int, index: int) -> dict[int, tuple[Floats, ...]]:
+        """Sums per bin and period; groups that a faster motion stretched over more than a bin go in singly."""
+        if group == 1:
+            return self._sums_of(theta.copy(), x.copy(), None, 1, theta, x, index)
+        span = theta[group - 1 :: group] - theta[::group]
+        wide = np.flatnonzero(np.abs(span) > 1.5 * self.period / self.bins)
+        span *= span
+        span *= (group + 1) / (12 * (group - 1)) / self.period**2
+        place, y = group_sums(theta, group), group_sums(x, group)
+        if wide.size == 0:
+            return self._sums_of(place, y, span, group, theta, x, index)
+        single_theta, single_x = (column.reshape(-1, group)[wide].ravel() for column in (theta, x))
+        found = self._sums_of(single_theta, single_x, None, 1, theta, x, index)
+        if wide.size < span.size:
+            place, y, span = (np.delete(column, wide) for column in (place, y, span))
+            for k, rows in self._sums_of(place, y, span, group, theta, x, index).items():
+                found[k] = tuple(a + b for a, b in zip(found[k], rows, strict=True)) if k in found else rows
+        return found
+
+    def _sums_of(
+        self,
+        place: Floats,
+        y: Floats,
+        spread: Floats | None,
+        group: int,
+        theta: Floats,
+        x: Floats,
+        index: int,
+    ) -> dict[int, tuple[Floats, ...]]:
+        """Fold sums of groups (Σθ, Σx, both overwritten); theta and x are the samples, to name a bad one."""
+        assert self.origin is not None
+        assert self.direction is not None
+        place -= group * self.origin[0]
+        y -= group * self.origin[1]
         if self.scale != 1.0:
             y *= self.scale
         if self.slope:
@@ -196,23 +241,10 @@ class Revolutions:
         if not math.isfinite(float(np.add.reduce(y)) + float(np.add.reduce(place))):
             refuse_not_finite(theta, index, self.names[0])
             refuse_not_finite(x, index, self.names[1])
-        place *= turn / group
-        if place.size > 1:
+        place *= self.direction / (self.period * group)
+        if place.size > 1 and group == self.group:
             self.widest = max(self.widest, float(np.max(place[1:] - place[:-1])))
-        follows = self._place is not None and self._spans[-1][1] == index
-        if follows and self._place is not None:
-            begin = self._place
-        first = index
-        for k, rows in fold_periods(place, y, spread, group, self.bins).items():
-            stop = first + int(rows[0].sum())
-            self._opened(k, first, stop).fold.add_rows(rows)
-            first = stop
-        self._pieces += not follows
-        self.travel += end - begin
-        self.samples += theta.size
-        self._place, self._furthest = end, max(self._furthest, end)
-        self._cover((index, index + theta.size))
-        self._book(end - 0.125)
+        return fold_periods(place, y, spread, group, self.bins)
 
     def _opened(self, k: int, first: int, stop: int) -> _Open:
         """Revolution k, grown by samples first … stop − 1."""
@@ -249,33 +281,38 @@ class Revolutions:
         if len(self._complete_folds) >= _TOGETHER:
             self._evaluate()
 
+    def _at_end(self, place: float) -> bool:
+        """Is the last sample of all no more than about one step before `place`?"""
+        last, step = self._furthest
+        return last > place - 1.25 * max(step, self.pitch)
+
     def _complete(self, k: int, revolution: _Open) -> bool:
         """Are all samples there, and is there one behind the last (or the last one pitch before the end)?"""
         for start, stop in self._spans:
             if start <= revolution.first and revolution.stop <= stop:
                 begun = start < revolution.first or revolution.first == 0
-                ended = revolution.stop < stop or self._furthest > k + 1 - 1.25 * self.pitch
+                ended = revolution.stop < stop or self._at_end(k + 1)
                 return begun and ended
         return False
 
     def _evaluate(self) -> None:
-        """Mean and width of the revolutions that are complete; many at a time, because one is cheap."""
+        """Mean and width of the revolutions that are complete: the first few exactly, the many quickly."""
         revolutions, self._complete_folds = self._complete_folds, []
-        full = [(k, fold) for k, fold in revolutions if np.all(fold.count)]
-        if full:
-            coefficients = quick_harmonics(np.array([fold.sums for _, fold in full]), self.max_order)
+        quick = [(k, fold) for k, fold in revolutions if k >= _EXACT and np.all(fold.count)]
+        if quick:
+            coefficients = quick_harmonics(np.array([fold.sums for _, fold in quick]), self.max_order)
             widths = ring_widths(synthesise(coefficients, self.bins))
-            for (k, fold), mean, width in zip(full, coefficients[:, 0].real, widths, strict=True):
+            for (k, fold), mean, width in zip(quick, coefficients[:, 0].real, widths, strict=True):
                 self._book_one(k, fold, float(mean), float(width))
         for k, fold in revolutions:
             if k not in self.booked:
-                self._book_one(k, fold, *self._sparse(fold))
+                self._book_one(k, fold, *self._exact(fold))
 
-    def _sparse(self, fold: Fold) -> tuple[float, float]:
-        """Mean and width of a revolution with empty bins."""
+    def _exact(self, fold: Fold) -> tuple[float, float]:
+        """Mean and width of one revolution by least squares; for few samples the plain mean and no width."""
         if fold.samples <= 4 * self.max_order:
             return float(fold.total.sum() / fold.count.sum()), math.nan
-        coefficients = fold_harmonics(fold, self.max_order, 1e-8).coefficients
+        coefficients = fold_harmonics(fold, self.max_order, 1e-9).coefficients
         return float(coefficients[0].real), float(ring_widths(synthesise(coefficients[None], self.bins))[0])
 
     def _book_one(self, k: int, fold: Fold, mean: float, width: float) -> None:
