@@ -64,8 +64,19 @@ def _emulator(context: LaunchContext) -> list[object]:
     )
     run_dir = Path(folder or tempfile.mkdtemp(prefix="pilotbench-"))
     emulator = ExecuteProcess(
-        cmd=[sys.executable, "-m", "verification_platform.bench.emulated"]
-        + ["--bench", bench, "--dut", dut, "--seed", seed, "--run-dir", str(run_dir)],
+        cmd=[
+            sys.executable,
+            "-m",
+            "verification_platform.bench.emulated",
+            "--bench",
+            bench,
+            "--dut",
+            dut,
+            "--seed",
+            seed,
+            "--run-dir",
+            str(run_dir),
+        ],
         name="emulator",
         output="log",
         on_exit=[EmitEvent(event=Shutdown(reason="the emulator ended"))],

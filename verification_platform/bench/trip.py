@@ -5,7 +5,7 @@ it.
 from __future__ import annotations
 
 
-class BenchTrip(Exception):  # noqa: N818 - the field's word; not every trip is an error
+class BenchTrip(Exception):
     """The bench took the torque off: an interlock, a lost process, a device fault. `reason` is one clear
     line.
     """
