@@ -1,16 +1,19 @@
 """The supervisor's voice in the ROS graph, in a process of its own.
 
-``python -m verification_platform.ros.client BENCH`` brings the nodes up and then runs protocols. It speaks JSON lines: requests
-on standard input, events on standard output (`Request`, `Event` below say which). So the command line itself needs no ROS in
-its environment, and a hang or crash in here is a child process that the supervisor ends like any other.
+``python -m verification_platform.ros.client BENCH`` brings the nodes up and then runs protocols. It speaks JSON lines:
+requests on standard input, events on standard output. So the command line itself needs no ROS in its environment, and a
+hang or crash in here is a child process that the supervisor ends like any other.
 
 Requests: ``{"do": "run", "folder": …}``, ``{"do": "confirm", "key": …, "accept": true}``, ``{"do": "cancel"}``,
-``{"do": "reset"}``, ``{"do": "down"}``. Events: ``{"event": "up"}``, ``{"event": "failed", "reason": …}``, ``{"event": "feedback", …}``,
+``{"do": "reset"}``, ``{"do": "down"}``.
+
+Events: ``{"event": "up"}``, ``{"event": "failed", "reason": …}``, ``{"event": "feedback", …}``,
 ``{"event": "result", "status": …, "reason": …, …}``, ``{"event": "reset"}``, ``{"event": "down"}``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -29,7 +32,7 @@ from pilotbench_nodes.bring_up import BringUp, BringUpError, wait_for
 from pilotbench_nodes.executor import make_executor
 from pilotbench_nodes.qos import INTERLOCK_TOPIC, heartbeat
 from rclpy.action import ActionClient
-from rclpy.executors import ExternalShutdownException
+from rclpy.executors import Executor, ExternalShutdownException
 from rclpy.node import Node
 from std_srvs.srv import Trigger
 
@@ -47,7 +50,7 @@ _LAST_WORDS_S = 2.0
 class Client:
     """Carries out requests one after the other; a run goes on in the background and reports by events."""
 
-    def __init__(self, node: Node, bench_path: Path) -> None:
+    def __init__(self, node: Node, executor: Executor, bench_path: Path) -> None:
         bench = load_bench(bench_path)
         self._names = [spec.name for spec in nodes_for(bench, bench_path)]
         self._bring_up = BringUp(node, self._names, bench.interlock.silence)
@@ -55,6 +58,7 @@ class Client:
         self._confirm = node.create_client(Confirm, "confirm")
         self._reset = node.create_client(Trigger, "interlock/reset")
         self._goal: Any = None
+        self._executor = executor
         self._node, self._silence_s = node, bench.interlock.silence
         self._interlock: Any = None
         self._tripped_s = math.inf
@@ -80,7 +84,7 @@ class Client:
                     self._run(request["folder"])
                 case "cancel":
                     if self._goal is not None:
-                        self._goal.cancel_goal_async()
+                        self._executor.create_task(self._goal.cancel_goal_async)
                 case "confirm":
                     self._confirm.call_async(Confirm.Request(key=request["key"], accept=request["accept"]))
                 case "reset":
@@ -94,16 +98,25 @@ class Client:
         if not self._action.wait_for_server(timeout_sec=_ANSWER_S):
             self._refused("protocol_node offers no action; is it running?")
             return
-        goal = RunProtocol.Goal(run_folder=folder)
-        handle = wait_for(self._action.send_goal_async(goal, feedback_callback=self._feedback), _ANSWER_S)
+        # From the thread that spins: rclpy notes a request only after it has sent it, and would not know the answer.
+        sent = wait_for(self._executor.create_task(self._send, folder), _ANSWER_S)
+        handle = None if sent is None else wait_for(sent, _ANSWER_S)
         if handle is None or not handle.accepted:
             self._refused("protocol_node did not accept the run; is another one on?")
             return
         self._goal, self._tripped_s = handle, math.inf
-        handle.get_result_async().add_done_callback(partial(self._done, handle))
+        self._executor.create_task(self._await_result, handle)
         self._interlock = self._interlock or self._node.create_subscription(
             InterlockState, INTERLOCK_TOPIC, self._interlock_heard, heartbeat(self._silence_s)
         )
+
+    def _send(self, folder: str) -> Any:
+        return self._action.send_goal_async(
+            RunProtocol.Goal(run_folder=folder), feedback_callback=self._feedback
+        )
+
+    def _await_result(self, handle: Any) -> None:
+        handle.get_result_async().add_done_callback(partial(self._done, handle))
 
     def _done(self, handle: Any, future: Any) -> None:
         if handle is self._goal:
@@ -169,19 +182,17 @@ def main() -> None:
     die_with_parent()
     rclpy.init()
     node = Node(f"client_{os.getpid()}")
+    executor = make_executor()
+    executor.add_node(node)
     try:
-        client = Client(node, Path(sys.argv[1]))
+        client = Client(node, executor, Path(sys.argv[1]))
     except BenchError as error:
         sys.stdout.write(json.dumps({"event": "failed", "reason": str(error)}) + "\n")
         sys.exit(2)
-    executor = make_executor()
-    executor.add_node(node)
     worker = threading.Thread(target=_serve, args=(client,), daemon=True)
     worker.start()
-    try:
+    with contextlib.suppress(KeyboardInterrupt, ExternalShutdownException):
         executor.spin()
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     sys.stdout.flush()
     os._exit(0)
 
