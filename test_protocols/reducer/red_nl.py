@@ -82,7 +82,7 @@ from ._no_load import (
 Kelvin = Annotated[float, quantity("K")]
 
 #: Recorded beyond the whole revolutions, so that the last one is complete, r.
-_EXTRA_TURN = 0.02
+_EXTRA_TURN = 0.15
 _LEVELS = (100, 250, 500, 750, 1000, 1500, 2000, 2500, 3000, 3500)
 _UNCOUPLE = Prompt(
     "uncouple_output",
