@@ -16,7 +16,7 @@ help:                 ## this list
 demo: setup           ## set up, then verify a reducer on the emulated bench through ROS 2; prints where the report lies
 	@$(BIN)/pilotbench demo
 
-test: setup check unit ros-test   ## set up, then every check and every test
+test: setup check unit   ## set up, then every check and every test but those that watch the clock (ros-test)
 
 setup: $(VENV)/.ready ros_ws/install/.ready   ## virtual environment and ROS 2 workspace, nothing outside this folder
 
@@ -42,10 +42,10 @@ check: setup          ## style, types and import contracts
 	@$(BIN)/lint-imports
 
 unit: setup           ## tests that need no ROS graph, in parallel
-	@$(BIN)/pytest -q -n 2 -m "not ros" --doctest-modules --ignore verification_platform/ros/client.py \
+	@$(BIN)/pytest -q -n 2 -m "not ros and not slow" --doctest-modules --ignore verification_platform/ros/client.py \
 	  tests drivers verification_platform test_protocols reports
 
-ros-test: setup       ## tests that start the ROS graph, one after another (they watch the clock)
+ros-test: setup       ## tests that start the ROS graph, one after another; they watch the clock and want a quiet machine
 	@$(BIN)/pytest -q -m ros tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m ros --last-failed tests; }
 
 BENCH := .cache/bench-venv

@@ -98,7 +98,8 @@ def test_a_hanging_process_takes_the_torque_off(
     assert seen.reaction_s <= patience_s + TORQUE_OFF_S
     assert seen.ended_s - seen.broken_s <= END_S + patience_s
     assert not seen.outcome.finished
-    assert victim in seen.outcome.reason
+    lease = victim == "protocol_node" and "set-point lease" in seen.outcome.reason  # what it alone renews
+    assert victim in seen.outcome.reason or lease
 
 
 _OWNER = """
