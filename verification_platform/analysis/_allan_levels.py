@@ -1,4 +1,4 @@
-"""The averaging factors of an Allan accumulator, one above the other: m = 1, 2, 4 …
+"""The long averaging times of an Allan accumulator, one above the other.
 
 Averages over 2m samples are built from averages over m, never from a cumulative sum:
 S_2m[i] = S_m[i] + S_m[i+m] for plain sums, T_2m[i] = T_m[i] + 2·T_m[i+m] + T_m[i+2m] for the triangular sums of
@@ -158,10 +158,10 @@ class Level:
 
 
 class Chain:
-    """All levels of one accumulator. `points` values per averaging time are kept, all of them if None."""
+    """Levels for first_m, 2·first_m … `points` values per averaging time are kept, all of them if None."""
 
-    def __init__(self, points: int | None, order: int, triangular: bool) -> None:
-        self.points, self.order, self.triangular = points, order, triangular
+    def __init__(self, first_m: int, points: int | None, order: int, triangular: bool) -> None:
+        self.first_m, self.points, self.order, self.triangular = first_m, points, order, triangular
         self.levels: list[Level] = []
         self.scratch: Float = np.empty(_ROW)
 
@@ -169,19 +169,26 @@ class Chain:
         return 1 if self.points is None else max(1, m // self.points)
 
     def above(self, level: Level) -> Level:
-        return self._level(level.m.bit_length())
+        return self._level((level.m // self.first_m).bit_length())
 
-    def feed(self, samples: Float, begin: int) -> None:
-        """Samples (n,), the first one being number `begin`."""
+    def feed(self, sums: Float, begin: int) -> None:
+        """Sums over first_m samples (n,), one per sample, the first one beginning at sample `begin`."""
         bottom = self._level(0)
+        sums, begin = self.thin(sums, begin)
         start = 0
-        while start < len(samples):
-            n = min(len(samples) - start, bottom.room)
-            bottom.slot(n)[:] = samples[start : start + n]
-            bottom.added(n, begin + start)
+        while start < len(sums):
+            n = min(len(sums) - start, bottom.room)
+            bottom.slot(n)[:] = sums[start : start + n]
+            bottom.added(n, begin + start * bottom.stride)
             start += n
             if bottom.room == 0:
                 bottom.work(self)
+
+    def thin(self, sums: Float, begin: int) -> tuple[Float, int]:
+        """Those of the sums that begin at multiples of the lowest level's stride."""
+        stride = self.stride(self.first_m)
+        skip = -begin % stride
+        return sums[skip::stride], begin + skip
 
     def drain(self) -> None:
         """Work off everything that waits in the buffers."""
@@ -190,9 +197,9 @@ class Chain:
             self.levels[number].work(self)
             number += 1
 
-    def join(self, later: Chain) -> None:
-        """Append a chain whose first sample follows the last one of this; both drained."""
-        missing, begin = np.empty(0), 0
+    def join(self, missing: Float, begin: int, later: Chain) -> None:
+        """Append a later chain, both drained; `missing`: sums across the seam, one per sample from `begin` on."""
+        missing, begin = self.thin(missing, begin)
         number = 0
         while number < max(len(self.levels), len(later.levels)) or len(missing):
             other = later.levels[number] if number < len(later.levels) else None
@@ -222,7 +229,7 @@ class Chain:
 
     def _level(self, number: int) -> Level:
         if number == len(self.levels):
-            m = 1 << number
+            m = self.first_m << number
             self.levels.append(Level(m, self.stride(m), self.order, self.triangular))
         return self.levels[number]
 

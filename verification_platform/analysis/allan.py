@@ -20,26 +20,29 @@ takes the longest stretch (protocol specification, SEN-IMU) or pools the terms o
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._allan_front import Front, long_times
 from ._allan_levels import Chain
 from .allan_confidence import edf, identify_noise, noise_from_slope
 from .blocks import Bool, Float, Int, as_block, refuse_not_finite
 from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
 from .moments import inner
-from .special import chi2_quantile
+from .special import chi2_quantile, normal_quantile
 
 Kind = Literal["adev", "oadev", "mdev", "tdev", "hdev", "ohdev"]
 Gaps = Literal["refuse", "longest", "pool"]
 
 _ORDER = {"adev": 1, "oadev": 1, "mdev": 1, "tdev": 1, "hdev": 2, "ohdev": 2}
 _NOT_OVERLAPPING = ("adev", "hdev")
-_PIECE = 16384
+_PIECE = 1 << 19  # samples checked and worked on together
+_SHORT = 512  # up to this factor every term is found in the cache
+_ENOUGH_AVERAGES = 8192
 _MIN_AVERAGES = 30  # fewer do not show a type of noise
 ONE_SIGMA = math.erf(math.sqrt(0.5))
 
@@ -90,7 +93,10 @@ class AllanAccumulator:
         self.tau0_s, self.kind, self.start = tau0_s, kind, start
         self.points = 1 if kind in _NOT_OVERLAPPING else points_per_tau
         self.n = 0
-        self._chain = Chain(self.points, _ORDER[kind], kind in ("mdev", "tdev"))
+        limit = _SHORT if self.points is None else self.points
+        order, modified = _ORDER[kind], kind in ("mdev", "tdev")
+        self._front = Front(limit, order, modified)
+        self._chain = Chain(2 * limit, self.points, order, modified)
 
     def update(self, samples: ArrayLike) -> None:
         """Rates (n,) that follow the ones before without a gap. Raises NotFiniteError for NaN or infinity."""
@@ -98,7 +104,7 @@ class AllanAccumulator:
         for at in range(0, len(block), _PIECE):
             piece = block[at : at + _PIECE]
             refuse_not_finite(piece, self.n)
-            self._chain.feed(piece, self.start + self.n)
+            self._front.feed(piece, self.start + self.n, self._chain.feed)
             self.n += len(piece)
 
     def merge(self, later: AllanAccumulator) -> None:
@@ -117,10 +123,17 @@ class AllanAccumulator:
                 "pieces with a gap between them are pooled, not merged"
             )
         if self.n == 0:
-            self.start = later.start
+            self.start, self.n, self._front, self._chain = later.start, later.n, later._front, later._chain
+            return
+        if later.n < later._front.halo:
+            self.update(later._front.head)
+            return
+        across: list[tuple[Float, int]] = []
+        self._front.join(later._front, lambda sums, begin: across.append((sums.copy(), begin)))
         self._chain.drain()
         later._chain.drain()
-        self._chain.join(later._chain)
+        sums, begin = across[0] if across else (np.empty(0), 0)
+        self._chain.join(sums, begin, later._chain)
         self.n += later.n
 
     def result(self, confidence: float = ONE_SIGMA) -> AllanResult:
@@ -129,7 +142,9 @@ class AllanAccumulator:
 
     def _sums(self) -> dict[int, tuple[float, int]]:
         self._chain.drain()
-        return {level.m: (level.squares, level.terms) for level in self._chain.levels if level.terms}
+        short = {m: (self._front.squares[m], self._front.terms[m]) for m in self._front.factors}
+        long = {level.m: (level.squares, level.terms) for level in self._chain.levels}
+        return {m: (squares, terms) for m, (squares, terms) in (short | long).items() if terms}
 
     def _name(self) -> str:
         if self.points is None:
@@ -158,8 +173,12 @@ def allan_deviation(
     for stretch in stretches:
         if isinstance(m, str):
             accumulator = AllanAccumulator(tau0_s, kind, points_per_tau=points_per_tau)
-            accumulator.update(stretch)
-            part, points = accumulator._sums(), accumulator.points
+            points = accumulator.points
+            if points is None:
+                part = _every_term(stretch, kind)
+            else:
+                accumulator.update(stretch)
+                part = accumulator._sums()
             name = accumulator._name()
         else:
             factors = [int(value) for value in m]
@@ -175,6 +194,26 @@ def allan_deviation(
     n = sum(len(stretch) for stretch in stretches)
     longest = max(stretches, key=len)
     return _result(kind, tau0_s, name, n, dict(sorted(sums.items())), points, confidence, longest)
+
+
+def _every_term(rates: Float, kind: Kind) -> dict[int, tuple[float, int]]:
+    """Sums of squares at octave averaging factors with every overlapping term; needs room for one more array."""
+    order, modified = _ORDER[kind], kind in ("mdev", "tdev")
+    front = Front(_SHORT, order, modified)
+    sums = np.empty(len(rates))
+    filled = 0
+
+    def collect(part: Float, _: int) -> None:
+        nonlocal filled
+        sums[filled : filled + len(part)] = part
+        filled += len(part)
+
+    for at in range(0, len(rates), _PIECE):
+        piece = rates[at : at + _PIECE]
+        refuse_not_finite(piece, at)
+        front.feed(piece, at, collect)
+    short = {m: (front.squares[m], front.terms[m]) for m in front.factors if front.terms[m]}
+    return short | long_times(sums[:filled], 2 * _SHORT, order, modified)
 
 
 def rates_from_phase(phase: ArrayLike, tau0_s: float) -> Float:
@@ -251,8 +290,8 @@ def _result(
     reliable = averages >= _MIN_AVERAGES
     noise = noise_from_slope(m, deviation, modified)
     if rates is not None:
-        for at in reliable.nonzero()[0]:
-            noise[at] = identify_noise(rates, int(m[at]), _ORDER[kind] + 1)
+        for at, alpha in _identified(rates, m, reliable, _ORDER[kind] + 1):
+            noise[at] = alpha
     if reliable.any():  # the longest averaging times show too little: the noise in front of them goes on
         last = int(reliable.nonzero()[0][-1])
         noise[last + 1 :] = noise[last]
@@ -262,13 +301,38 @@ def _result(
             for f, alpha in zip(m, noise, strict=True)
         ]
     )
-    low = deviation * np.sqrt([v / chi2_quantile((1 + confidence) / 2, v) for v in freedom])
-    high = deviation * np.sqrt([v / chi2_quantile((1 - confidence) / 2, v) for v in freedom])
+    low = deviation * np.sqrt([1 / _chi2_per_freedom((1 + confidence) / 2, v) for v in freedom])
+    high = deviation * np.sqrt([1 / _chi2_per_freedom((1 - confidence) / 2, v) for v in freedom])
     tau = m.astype(np.float64) * tau0_s
     if kind == "tdev":
         factor = tau / math.sqrt(3.0)
         deviation, low, high = deviation * factor, low * factor, high * factor
     return AllanResult(kind, estimator, n, confidence, m, tau, deviation, terms, noise, freedom, low, high)
+
+
+def _identified(rates: Float, m: Int, reliable: Bool, d_max: int) -> Iterator[tuple[int, int]]:
+    """(position, α) for the reliable averaging factors (k,): of the first averages if there are plenty of them,
+    else of averages of averages, so that the whole record is read about once.
+    """
+    averages, factor = rates, 1
+    for at in reliable.nonzero()[0]:
+        wanted = int(m[at])
+        count = len(rates) // wanted
+        if count <= _ENOUGH_AVERAGES and wanted % factor == 0:
+            step = wanted // factor
+            averages = averages[: count * step].reshape(count, step).mean(axis=1)
+            factor = wanted
+            yield int(at), identify_noise(averages, 1, d_max)
+        else:
+            yield int(at), identify_noise(rates[: min(count, _ENOUGH_AVERAGES) * wanted], wanted, d_max)
+
+
+def _chi2_per_freedom(p: float, nu: float) -> float:
+    """χ²_p/ν; above ν = 1000 by Wilson and Hilferty's cube, whose error is then below 1e-5."""
+    if nu <= 1000:
+        return chi2_quantile(p, nu) / nu
+    spread = 2 / (9 * nu)
+    return float((1 - spread + normal_quantile(p) * math.sqrt(spread)) ** 3)
 
 
 def _scale(kind: Kind, m: int) -> float:
