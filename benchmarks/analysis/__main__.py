@@ -6,10 +6,8 @@ import os
 import sys
 
 # One thread, one core: has to be settled before numpy and the peers are imported.
-_ONE_THREAD = dict.fromkeys(
-    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "POLARS_MAX_THREADS"),
-    "1",
-)
+_LIBRARIES = ("OMP", "OPENBLAS", "MKL", "NUMBA")
+_ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in _LIBRARIES} | {"POLARS_MAX_THREADS": "1"}
 
 if any(os.environ.get(name) != value for name, value in _ONE_THREAD.items()):
     os.environ.update(_ONE_THREAD, MPLBACKEND="Agg", JAX_PLATFORMS="cpu")
