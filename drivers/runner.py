@@ -25,7 +25,6 @@ import logging
 import math
 import queue
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -34,6 +33,7 @@ from enum import Enum
 
 import numpy as np
 
+from drivers import clock
 from drivers.device import (
     Block,
     BusOff,
@@ -111,7 +111,7 @@ class BusRunner:
         self._axes: dict[str, _Axis] = {}
         self._requests: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._lease_left_s = 0.0
-        self._clock = AwakeClock(max(5.0 * group.period_s, 0.01), time.monotonic())
+        self._clock = AwakeClock(max(5.0 * group.period_s, 0.01), clock.now())
         self._trip_reason: str | None = None
         self._stopping = threading.Event()
         self._opened: Future[None] = Future()
@@ -168,6 +168,13 @@ class BusRunner:
         axis = self._axes.get(device)
         return axis.command if axis is not None else None
 
+    def moving(self, device: str) -> bool:
+        """Whether a device's set-point has not reached its target yet. Ramps count cycles, so the clock cannot tell."""
+        axis = self._axes.get(device)
+        if axis is None:
+            return False
+        return axis.trajectory is None or not axis.trajectory.finished(axis.time_s)
+
     def device_state(self, device: str) -> DeviceState:
         return self.group.state(device)
 
@@ -207,6 +214,10 @@ class BusRunner:
     # ── the bus thread ──
 
     def _live(self) -> None:
+        with clock.seat():
+            self._cycle_until_told()
+
+    def _cycle_until_told(self) -> None:
         try:
             self._begin()
         except BaseException as error:  # noqa: BLE001 - handed to whoever called start()
@@ -255,12 +266,10 @@ class BusRunner:
         self._blocks.put(None)
 
     def _run(self) -> None:
-        deadline = time.monotonic()
+        deadline = clock.now()
         while not self._stopping.is_set():
-            wait = deadline - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
-            now = time.monotonic()
+            clock.sleep_until(deadline)
+            now = clock.now()
             self._lateness[self._cycles % _HISTORY] = now - deadline
             self._cycles += 1
             self._serve_requests()
@@ -271,7 +280,7 @@ class BusRunner:
                 return
             self._cycle()
             deadline += self._period_s
-            behind = time.monotonic() - deadline
+            behind = clock.now() - deadline
             if behind > 0:
                 skipped = math.ceil(behind / self._period_s)
                 self._missed += skipped

@@ -87,8 +87,10 @@ def _emulator(context: LaunchContext) -> list[object]:
         text = getattr(event, "text", b"").decode()
         if not text.startswith('{"ready"'):
             return []
-        uris = json.loads(text.splitlines()[0])["bus"]
-        resolved = write_bench(with_uris(load_bench(Path(bench)), uris), run_dir / "bench.toml")
+        ready = json.loads(text.splitlines()[0])
+        resolved = write_bench(
+            with_uris(load_bench(Path(bench)), ready["bus"], ready["clock"]), run_dir / "bench.toml"
+        )
         source = PythonLaunchDescriptionSource(str(_ROOT / "launch" / "bench.launch.py"))
         return [IncludeLaunchDescription(source, launch_arguments=[("bench", str(resolved))])]
 

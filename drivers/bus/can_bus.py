@@ -16,11 +16,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import time
 from typing import Any
 
 import can
 
+from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
 from drivers.bus.transport import FrameBus
 from drivers.bus.unix_bus import UnixFrameBus
@@ -67,7 +67,8 @@ class CanBus:
 
     def recv(self, deadline_s: float) -> Frame:
         while True:
-            left = deadline_s - time.monotonic()
+            clock.waiting(deadline_s)
+            left = deadline_s - clock.now()
             frame = self._receive(max(left, 0.0))
             if frame is not None:
                 return frame
@@ -93,7 +94,7 @@ class CanBus:
                 continue
             if message is None:
                 return None
-            stamp = time.monotonic()
+            stamp = clock.now()
             if not message.is_error_frame:
                 break
             self.counters["error_frames"] += 1

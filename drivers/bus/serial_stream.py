@@ -14,11 +14,11 @@ import os
 import re
 import select
 import termios
-import time
 from pathlib import Path
 
 import serial
 
+from drivers import clock
 from drivers.device import TransportLost, TransportTimeout
 
 log = logging.getLogger(__name__)
@@ -57,7 +57,8 @@ class SerialStream:
 
     def read_exactly(self, count: int, deadline_s: float) -> bytes:
         while len(self._buffer) < count:
-            left = deadline_s - time.monotonic()
+            clock.waiting(deadline_s)
+            left = deadline_s - clock.now()
             if not self._fill(max(left, 0.0)) and left <= 0:
                 raise TransportTimeout(self.name, f"{len(self._buffer)} of {count} bytes before the deadline")
         taken = bytes(self._buffer[:count])

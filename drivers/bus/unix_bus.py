@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import select
 import socket
-import time
 
+from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, Frame
 from drivers.device import BusOff, TransportLost, TransportTimeout
 
@@ -52,7 +52,7 @@ class UnixFrameBus:
             if not wire:
                 raise self._lost(OSError("end of file"))
             try:
-                frame = Frame.unpack(wire, time.monotonic())
+                frame = Frame.unpack(wire, clock.now())
             except ValueError:
                 self.counters["garbled"] += 1
                 continue
@@ -66,10 +66,11 @@ class UnixFrameBus:
 
     def recv(self, deadline_s: float) -> Frame:
         while (frame := self.poll()) is None:
-            left = deadline_s - time.monotonic()
-            # select, because poll() would round up to milliseconds
-            if left <= 0 or not select.select((self._socket,), (), (), left)[0]:
+            clock.waiting(deadline_s)
+            left = deadline_s - clock.now()
+            if left <= 0:
                 raise TransportTimeout(self.name, "no frame before the deadline")
+            select.select((self._socket,), (), (), left)  # poll() would round up to milliseconds
         return frame
 
     def close(self) -> None:

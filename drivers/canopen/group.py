@@ -18,10 +18,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from drivers import clock
 from drivers.bus.can_bus import open_can
 from drivers.bus.frame import Frame, wire_bits
 from drivers.bus.transport import FrameBus
@@ -125,7 +125,7 @@ class CanopenGroup:
         self._foreign = 0
         self._last_counters: dict[str, int] = {}
         self._slice_s = max(5.0 * period_s, 0.01)
-        self._clock = AwakeClock(self._slice_s, time.monotonic())
+        self._clock = AwakeClock(self._slice_s, clock.now())
 
     # ── Group ──
 
@@ -155,7 +155,7 @@ class CanopenGroup:
         order.
         """
         self._bus = self._open_bus(self._name, self._uri, self._bitrate)
-        self._since_s, self._bits = time.monotonic(), 0
+        self._since_s, self._bits = clock.now(), 0
         try:
             return self._start()
         except BaseException:
@@ -178,7 +178,7 @@ class CanopenGroup:
         for node in nodes:
             self._send(nmt(NmtCommand.START, node.node))
         self._send(self._beat)
-        now = time.monotonic()
+        now = clock.now()
         self._next_beat_s = now + self._heartbeat_s
         self._clock = AwakeClock(self._slice_s, now)
         for node in nodes:
@@ -203,9 +203,9 @@ class CanopenGroup:
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
         self._drain()
-        self._beat_if_due(time.monotonic())
+        self._beat_if_due(clock.now())
         row = self._resynchronise() if self._round.barriers else self._exchange(commands)
-        self._check(self._clock.tick(time.monotonic()))
+        self._check(self._clock.tick(clock.now()))
         return row
 
     def safe_stop(self) -> None:
@@ -261,14 +261,14 @@ class CanopenGroup:
         return self._last_counters
 
     def load(self) -> float:
-        elapsed = time.monotonic() - self._since_s
+        elapsed = clock.now() - self._since_s
         return self._bits / (self._bitrate * elapsed) if elapsed > 0 else 0.0
 
     # ── the cycle ──
 
     def _exchange(self, commands: Mapping[str, Command]) -> Row:
         bus, turn = self._opened(), self._round
-        now = self._clock.tick(time.monotonic())
+        now = self._clock.tick(clock.now())
         # All set-points are checked before the first is sent.
         frames = [drive.rpdo(commands.get(drive.name), now) for drive in self._drives]
         for frame in frames:
@@ -281,7 +281,7 @@ class CanopenGroup:
             if node.answers_sync:
                 turn.waiting += count
         self._send(SYNC)
-        stamp = time.monotonic()
+        stamp = clock.now()
         turn.collecting = True
         deadline = stamp + self._collect_s
         try:
@@ -302,9 +302,9 @@ class CanopenGroup:
                 request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
                 turn.barriers[node.node] = request[1:4]
                 self._send(Frame(SDO_CLIENT_BASE + node.node, request))
-        until = self._clock.tick(time.monotonic()) + self._patience_s
+        until = self._clock.tick(clock.now()) + self._patience_s
         while turn.waiting > 0:
-            now = time.monotonic()
+            now = clock.now()
             if self._clock.tick(now) >= until:
                 return
             self._beat_if_due(now)
@@ -314,7 +314,7 @@ class CanopenGroup:
     def _resynchronise(self) -> Row:
         """A cycle without SYNC: wait for the barriers that are still open."""
         bus, turn = self._opened(), self._round
-        stamp = time.monotonic()
+        stamp = clock.now()
         for node in self._nodes.values():
             node.fresh[:] = [False] * len(node.fresh)
         with contextlib.suppress(TransportTimeout):
@@ -324,7 +324,7 @@ class CanopenGroup:
         return self._row(stamp)
 
     def _count_misses(self) -> None:
-        turn, now = self._round, self._clock.tick(time.monotonic())
+        turn, now = self._round, self._clock.tick(clock.now())
         for node in self._nodes.values():
             if all(node.fresh):
                 node.missing_since_s = None

@@ -7,9 +7,9 @@ while it waits.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
+from drivers import clock
 from drivers.bus.frame import Frame
 from drivers.bus.transport import FrameBus
 from drivers.canopen.codec import (
@@ -94,15 +94,15 @@ class SdoClient:
                 return bytes(done.value)
 
     def _response(self) -> bytes:
-        clock = AwakeClock(_SLICE_S, time.monotonic())
+        awake = AwakeClock(_SLICE_S, clock.now())
         while True:
             try:
-                frame = self._bus.recv(time.monotonic() + _SLICE_S)
+                frame = self._bus.recv(clock.now() + _SLICE_S)
             except TransportTimeout:
-                if clock.tick(time.monotonic()) >= self.timeout_s:
+                if awake.tick(clock.now()) >= self.timeout_s:
                     raise
                 continue
-            clock.tick(time.monotonic())
+            awake.tick(clock.now())
             if frame.can_id == SDO_SERVER_BASE + self.node and not frame.extended:
                 return frame.data
             self._on_other(frame)

@@ -7,11 +7,11 @@ devices' own watchdogs run on timers, so they fire although nobody sends anythin
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers import clock
 from drivers.bus.can_hub import CanHub
 from drivers.bus.event_loop import EventLoop
 from drivers.bus.frame import Frame
@@ -130,7 +130,7 @@ class EmulatorHost:
     def __init__(self, plant: Plant, on_power: PowerEvent = lambda *_: None) -> None:
         self.plant, self.loop = plant, EventLoop()
         self._on_power = on_power
-        self._begin_s = time.monotonic()
+        self._begin_s = clock.now()
         self.frozen_s = (
             0.0  # time in which this process was not scheduled; its devices did not live through it
         )

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import contextlib
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 
+from drivers import clock
 from drivers.bus.serial_stream import open_serial
 from drivers.bus.transport import ByteStream
 from drivers.device import (
@@ -101,7 +101,7 @@ class ModbusGroup:
         """
         self._stream = self._open_stream(self._name, self._uri, self._baudrate)
         self._master = RtuMaster(self._stream, gap_s=self._gap_s)
-        self._since_s = time.monotonic()
+        self._since_s = clock.now()
         try:
             for device in self._devices.values():
                 device.attach(self._master)
@@ -116,7 +116,7 @@ class ModbusGroup:
             self._refuse(commanded)
         if self._master is None:
             raise TransportLost(self._name, "the line is not open")
-        begin = time.monotonic()
+        begin = clock.now()
         instants = []
         for device in self._fast:
             if begin >= device.next_poll_s:
@@ -126,7 +126,7 @@ class ModbusGroup:
         due = [d for d in self._slow if begin >= d.next_poll_s]
         if due:
             min(due, key=lambda d: d.next_poll_s).poll(begin)
-        now = time.monotonic()
+        now = clock.now()
         stamp = sum(instants) / len(instants) if instants else 0.5 * (begin + now)
         values = [device.values[signal] for device, signal in self._columns]
         return Row(stamp, values, [device.quality(signal, begin, now) for device, signal in self._columns])
@@ -163,7 +163,7 @@ class ModbusGroup:
         return {name: dict(device.counters) for name, device in self._devices.items()}
 
     def load(self) -> float:
-        elapsed = time.monotonic() - self._since_s
+        elapsed = clock.now() - self._since_s
         return self._master.busy_s / elapsed if self._master is not None and elapsed > 0 else 0.0
 
     def _device(self, device: str) -> ModbusDevice:

@@ -10,9 +10,9 @@ asked again before it is certain to stay silent (`ModbusDevice.slowest_s`, kept 
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import dataclass
 
+from drivers import clock
 from drivers.bus.transport import ByteStream
 from drivers.device import DriverError, ProtocolViolation, TransportTimeout
 from drivers.modbus.codec import (
@@ -101,30 +101,28 @@ class RtuMaster:
     def _transact(
         self, device: str, unit: int, request: bytes, timeout_s: float, counters: dict[str, int]
     ) -> Answer:
-        pause = self._quiet_from_s + self.gap_s - time.monotonic()
-        if pause > 0:
-            time.sleep(pause)  # the silence that separates two frames
+        clock.sleep_until(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
         counters["stray"] += self._stream.drain()
         adu = pack_adu(unit, request)
         expected = response_bytes(request)
-        begin = time.monotonic()
+        begin = clock.now()
         deadline = begin + self.wire_s(len(adu) + expected) + timeout_s + self.latency_s
         sent = begin + self.wire_s(len(adu)) if self._honest_wire else -math.inf
         search = _Search(unit, request[0], expected, sent, self._byte_s)
         self._stream.write(adu)
-        clock = AwakeClock(_SLICE_S, begin)
+        awake = AwakeClock(_SLICE_S, begin)
         try:
             while (pdu := search.found()) is None:
-                now = time.monotonic()
+                now = clock.now()
                 try:
                     search.buffer += self._stream.read_exactly(search.missing(), now + _SLICE_S)
                 except TransportTimeout:
-                    if clock.tick(time.monotonic()) >= deadline - begin:
+                    if awake.tick(clock.now()) >= deadline - begin:
                         raise self._failed(device, unit, search, counters) from None
                 else:
-                    clock.tick(time.monotonic())
+                    awake.tick(clock.now())
         finally:
-            self._quiet_from_s = end = time.monotonic()
+            self._quiet_from_s = end = clock.now()
             self.busy_s += end - begin + self.gap_s
         counters["stray"] += search.skipped
         if pdu[0] & 0x80:
@@ -179,9 +177,7 @@ class _Search:
                 continue
             if pdu[0] in READS and pdu[1] != size - 5:
                 self._skip(1)
-            elif (
-                time.monotonic() < self._sent_s + 0.95 * size * self._byte_s
-            ):  # the answer to an earlier request
+            elif clock.now() < self._sent_s + 0.95 * size * self._byte_s:  # the answer to an earlier request
                 self.early += 1
                 self._skip(size)
             else:

@@ -76,6 +76,9 @@ class FakeBench:
         self._trajectories.pop(role, None)
         self.torque_on.discard(role)
 
+    def moving(self, role: str) -> bool:
+        return False
+
     def position(self, role: str) -> float:
         return self._angle if role == "drive" else 0.0
 

@@ -61,6 +61,10 @@ class BenchHeader(_Table):
     id: str
     kind: Literal["emulated", "hardware", "simulated"]
     title: Text
+    #: An emulated bench's time waits so long for a process that is given no processor; 0: for nobody.
+    patience: Seconds = Field(0.0, ge=0)
+    #: The page of its clock; filled in when its emulator runs.
+    clock: Path | None = None
 
 
 class Bus(_Table):

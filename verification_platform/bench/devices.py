@@ -8,6 +8,7 @@ opened.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from drivers.canopen import model as canopen
 from drivers.canopen.drive import Cia402Drive
@@ -25,9 +26,9 @@ from .description import BenchDescription, BenchError, Device
 EMULATED = "emulated"
 
 
-def with_uris(bench: BenchDescription, uris: Mapping[str, str]) -> BenchDescription:
+def with_uris(bench: BenchDescription, uris: Mapping[str, str], clock: str | None = None) -> BenchDescription:
     """The same bench with the transports of some buses replaced (those that an emulator or the command line
-    names).
+    names), and the emulator's clock.
 
     Raises BenchError for a bus that the bench does not have.
     """
@@ -35,7 +36,8 @@ def with_uris(bench: BenchDescription, uris: Mapping[str, str]) -> BenchDescript
         if bus not in bench.bus:
             raise BenchError(f"bench {bench.bench.id} has no bus {bus!r}, only {', '.join(bench.bus)}")
     buses = {n: b.model_copy(update={"uri": uris[n]}) if n in uris else b for n, b in bench.bus.items()}
-    return bench.model_copy(update={"bus": buses})
+    header = bench.bench if clock is None else bench.bench.model_copy(update={"clock": Path(clock)})
+    return bench.model_copy(update={"bus": buses, "bench": header})
 
 
 def family(bench: BenchDescription, bus: str) -> str:

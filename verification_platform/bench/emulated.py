@@ -8,7 +8,7 @@ behind them.
 
 prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485":
 "serial:/dev/pts/3"}}``, and serves until SIGTERM, SIGINT or the death of its parent. Every switching of
-torque is written, with its CLOCK_MONOTONIC stamp, to ``emulator_events.jsonl`` in the run folder: the witness
+torque is written, with its stamp of the bench's clock, to ``emulator_events.jsonl`` in the run folder: the witness
 for the drives' own watchdogs.
 """
 
@@ -24,6 +24,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from drivers import clock
 from drivers.bus.hub_server import LONGEST_PATH
 from drivers.canopen import model as canopen
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
@@ -39,12 +40,13 @@ from .dut import load_dut
 #: Above the bus owner's: a real drive has a processor of its own and never waits for its master's.
 PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
+CLOCK = "clock"
 
 
 class PowerLog:
     """Writes one JSON line for every switching of torque.
 
-    ``t`` is CLOCK_MONOTONIC; ``frozen_s`` is for how long of the last second the machine did not let this process
+    ``t`` is on the bench's clock; ``frozen_s`` is for how long of the last second the machine did not let this process
     run (a virtual machine out of its share), time through which the emulated device did not live either.
     """
 
@@ -124,6 +126,10 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
     try:
         with (run_dir / EVENTS).open("a", encoding="utf-8") as events:
             log = PowerLog(events)
+            page = None
+            if bench.bench.patience > 0:
+                page = sockets / CLOCK
+                clock.create(page, bench.bench.patience)
             host, uris = build_host(bench, make_plant(bench, order, seed), sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,7 +137,12 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             try:
                 quiet_interpreter(min(record.cycle for record in bench.bus.values()))
                 warning = claim_realtime(PRIORITY)
-                sys.stdout.write(json.dumps({"ready": True, "bus": uris, "realtime": warning is None}) + "\n")
+                sys.stdout.write(
+                    json.dumps(
+                        {"ready": True, "bus": uris, "clock": page and str(page), "realtime": warning is None}
+                    )
+                    + "\n"
+                )
                 sys.stdout.flush()
                 host.run()
             finally:

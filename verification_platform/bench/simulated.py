@@ -208,6 +208,11 @@ class SimulatedBench:
             return trajectory.value(self.now_s())
         return self.plant.read(self.bench.actuator[role].device, "position")
 
+    def moving(self, role: str) -> bool:
+        """Whether the set-point of `role` is still on its way; what is left within one cycle does not count."""
+        trajectory = self._trajectories.get(role)
+        return trajectory is not None and not trajectory.finished(self.now_s() + self._tick_s)
+
     def poll(self, timeout_s: float) -> Sequence[Block]:
         """Let at most `timeout_s` pass (but one cycle at least), less when blocks arrive.
 

@@ -21,6 +21,7 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from drivers import clock
 from drivers.device import Block, DriverError, Quality
 from drivers.runner import BusRunner
 from verification_platform.bench.description import BenchDescription, BenchError, load_bench
@@ -182,7 +183,10 @@ def _wires(bench: BenchDescription, file: Path) -> Iterator[BenchDescription]:
             line = process.stdout.readline()
             if not line.startswith("{"):
                 raise BenchError(f"{file}: the emulated devices did not start")
-            yield with_uris(bench, json.loads(line)["bus"])
+            ready = json.loads(line)
+            bench = with_uris(bench, ready["bus"], ready["clock"])
+            clock.join(bench.bench.clock)
+            yield bench
         finally:
             process.terminate()
             process.wait(_START_S)

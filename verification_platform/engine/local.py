@@ -42,6 +42,9 @@ class RecordingBench:
     def rest(self, role: str) -> None:
         self._bench.rest(role)
 
+    def moving(self, role: str) -> bool:
+        return self._bench.moving(role)
+
     def position(self, role: str) -> float:
         return self._bench.position(role)
 

@@ -45,6 +45,10 @@ class BenchPort(Protocol):
         """Last commanded or, after rest, measured shaft position, rad: where a position move starts from."""
         ...
 
+    def moving(self, role: str) -> bool:
+        """Whether the set-point of `role` is still on its way to its target."""
+        ...
+
     def poll(self, timeout_s: float) -> Sequence[Block]:
         """Renew the lease, let at most `timeout_s` of the bench's time pass, return the blocks that arrived.
 

@@ -41,9 +41,9 @@ from .wording import describe
 
 #: Longest pause between two looks at the bench, s of its clock.
 POLL_S: Mapping[str, float] = {"real": 0.02, "virtual": 0.5}
-#: A bus that skips a cycle stretches its ramps by it (it never makes a step), so a ramp in real time is given so much longer
-#: before the next step begins.
-RAMP_ALLOWANCE: Mapping[str, float] = {"real": 1.08, "virtual": 1.0}
+#: A bus that skips a cycle stretches its ramps by it (it never makes a step). A ramp that takes so many times longer than it
+#: should, and `_RAMP_GRACE_S` on top, says that the bench cannot keep its time.
+_LONGEST_STRETCH, _RAMP_GRACE_S = 1.5, 2.0
 #: A group that delivers nothing for so long is dead, s of the bench clock.
 SILENCE_S = 1.0
 #: The bench clock must move within so long of wall time, s.
@@ -306,10 +306,20 @@ class RunEngine:
         if step.mode is Mode.POSITION:
             ramp_s = self._move_s(step, target)
         self._bench.command(step.role, setpoint)
-        end_s = self._bench.now_s() + ramp_s * RAMP_ALLOWANCE[self._clock]
+        begin_s = self._bench.now_s()
+        end_s = begin_s + ramp_s
         self._commanded.apply(step)
         while self._bench.now_s() < end_s:
             self._poll(min(self._poll_s, end_s - self._bench.now_s()))
+        while self._bench.moving(step.role):
+            self._poll(_SHORTEST_POLL_S)
+            end_s = self._bench.now_s()
+            if end_s - begin_s > _LONGEST_STRETCH * ramp_s + _RAMP_GRACE_S:
+                raise _StopError(
+                    RunStatus.INVALID,
+                    f"{step.role}: a ramp of {ramp_s:.3g} s has not ended after {end_s - begin_s:.3g} s; the bus skips too many "
+                    "cycles — see its statistics in bench.json",
+                )
         return end_s
 
     def _move_s(self, step: Set, target: float) -> float:

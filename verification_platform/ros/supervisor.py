@@ -119,7 +119,8 @@ class Graph:
         command = [sys.executable, "-m", "verification_platform.bench.emulated", "--bench", str(bench)]
         command += ["--dut", str(dut), "--seed", str(self._seed), "--run-dir", str(self.work_dir)]
         self._spawn(EMULATOR, command, pipe=True)
-        return with_uris(self._bench, self._expect("ready", _EMULATOR_S)["bus"])
+        ready = self._expect("ready", _EMULATOR_S)
+        return with_uris(self._bench, ready["bus"], ready["clock"])
 
     def _node_command(self, spec: NodeSpec) -> list[str]:
         command = [sys.executable, "-m", f"{PACKAGE}.{spec.executable}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from pilotbench_interfaces.msg import Heartbeat
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
+from drivers import clock
 from drivers.device import DriverError
 from verification_platform.bench.description import BenchDescription, BenchError, load_bench
 from verification_platform.bench.interlock import NodeState
@@ -35,6 +36,7 @@ class BenchNode(LifecycleNode):
         path = self.get_parameter("bench").get_parameter_value().string_value
         self.bench_path = Path(path)
         self.bench: BenchDescription = load_bench(self.bench_path)
+        clock.join(self.bench.bench.clock)
         self.machine = this_machine()
         self.node_state, self.detail = NodeState.INACTIVE, ""
         #: In the lifecycle state "active", which `node_state` is not after an error.

@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from pilotbench_interfaces.msg import BenchState, Heartbeat, InterlockState, SampleBlock
 from pilotbench_interfaces.srv import Command
 
+from drivers import clock
 from drivers.device import Block, CommandRefused, DeviceState, DriverError, Mode, Setpoint
 from drivers.runner import BusRunner, RunnerState
 from verification_platform.bench.description import BenchError
@@ -49,12 +50,12 @@ class _Listener:
     """What one thread knows of those without whom there is no torque."""
 
     def __init__(self, longest_gap_s: float) -> None:
-        now_s = time.monotonic()
+        now_s = clock.now()
         self.interlock, self.protocol = Silence(longest_gap_s, now_s), Silence(longest_gap_s, now_s)
 
     def missing(self, interlock: Peer, protocol: Peer, silence_s: float) -> str | None:
         """Who has died or is silent too long; None when both are there."""
-        now_s = time.monotonic()
+        now_s = clock.now()
         for name, peer, silence in (
             ("interlock_node", interlock, self.interlock),
             ("protocol_node", protocol, self.protocol),
@@ -92,8 +93,8 @@ class DeviceNode(BenchNode):
         self._interlock_process, self._protocol_process = Peer(), Peer()
         self._told_permission = 0
         self._shown: tuple[object, ...] = ()
-        # Stamps are monotonic; one offset for the life of the node keeps the UTC of the blocks as even as they are.
-        self._utc_offset_ns = time.time_ns() - time.monotonic_ns()
+        # Stamps are of the bench's clock; one offset for the life of the node keeps the UTC of the blocks as even as they are.
+        self._utc_offset_ns = time.time_ns() - round(clock.now() * 1e9)
         self._samples = self.create_publisher(SampleBlock, samples_topic(self._bus), SAMPLES)
         self._states = self.create_publisher(BenchState, f"{self.get_name()}/state", STATE)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -179,7 +180,7 @@ class DeviceNode(BenchNode):
                 response.outcome, response.reason = Command.Response.FAILED, runner.failure or error.what
         except DriverError as error:
             response.outcome, response.reason = Command.Response.FAILED, str(error)
-        response.position = self._position(runner, role.device)
+        response.position, response.moving = self._position(runner, role.device), runner.moving(role.device)
         return response
 
     def _go(self, runner: BusRunner, request: Command.Request, response: Command.Response) -> None:

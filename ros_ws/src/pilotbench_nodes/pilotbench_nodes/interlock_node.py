@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 from pilotbench_interfaces.msg import Heartbeat, InterlockState, SampleBlock
 from pilotbench_interfaces.srv import Arm
@@ -11,6 +10,7 @@ from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
+from drivers import clock
 from verification_platform.bench.description import TripLimit
 from verification_platform.bench.interlock import Interlock, InterlockError, NodeState
 from verification_platform.bench.interlock import InterlockState as State
@@ -57,16 +57,16 @@ class InterlockNode(BenchNode):
     def _heard(self, message: Heartbeat) -> None:
         self._interlock.introduce(message.node, message.pid, message.machine)
         self._interlock.heard(
-            message.node, time.monotonic(), NodeState(message.state), message.detail, message.permission
+            message.node, clock.now(), NodeState(message.state), message.detail, message.permission
         )
         self._publish_changes()
 
     def _block(self, data: bytes) -> None:
-        self._interlock.block(decode_block(data), time.monotonic())
+        self._interlock.block(decode_block(data), clock.now())
         self._publish_changes()
 
     def _tick(self) -> None:
-        self._interlock.tick(time.monotonic())
+        self._interlock.tick(clock.now())
         self._publish_changes()
         self._odd = not self._odd
         if self._odd:
@@ -112,7 +112,7 @@ class InterlockNode(BenchNode):
             response.reason = "interlock_node is not active"
             return response
         try:
-            self._interlock.arm(time.monotonic(), limits)
+            self._interlock.arm(clock.now(), limits)
         except InterlockError as error:
             response.reason = str(error)
             return response
@@ -148,7 +148,7 @@ class InterlockNode(BenchNode):
         return response
 
     def _estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._interlock.emergency_stop(time.monotonic(), "the operator")
+        self._interlock.emergency_stop(clock.now(), "the operator")
         self._publish_changes()
         response.success, response.message = True, "tripped; reset it when the cause is gone"
         return response

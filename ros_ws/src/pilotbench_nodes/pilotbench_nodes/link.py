@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +15,7 @@ from pilotbench_interfaces.srv import Arm, Command, StartRecording, StopRecordin
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from std_srvs.srv import Trigger
 
+from drivers import clock
 from drivers.device import Block
 from verification_platform.bench.interlock import InterlockState as State
 from verification_platform.bench.liveness import Peer
@@ -44,7 +44,7 @@ class Link:
         self._news = threading.Condition()
         self._interlock = InterlockState(state=int(State.DISARMED))
         self._process = Peer()
-        self._silence = Silence(2.0 * node.period_s, time.monotonic())
+        self._silence = Silence(2.0 * node.period_s, clock.now())
         bench, group = node.bench, MutuallyExclusiveCallbackGroup()
         self._buses = device_buses(bench)
         for bus in self._buses:
@@ -106,7 +106,7 @@ class Link:
 
     def check(self) -> None:
         """Raises BenchTrip unless the interlock is heard and says that the bench is armed."""
-        message, age_s = self._interlock, self._silence.age_s(time.monotonic())
+        message, age_s = self._interlock, self._silence.age_s(clock.now())
         if message.state == State.TRIPPED:
             # Samples lost on the way to the disk spoil the run; they are no danger.
             raise BenchTrip(
@@ -142,12 +142,12 @@ class Link:
         answered = threading.Event()
         future = client.call_async(request)
         future.add_done_callback(lambda _: answered.set())
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = clock.now() + timeout_s
         while not answered.wait(0.01):
             self.lease += 1
             if while_waiting is not None:
                 while_waiting()
-            if time.monotonic() > deadline_s:
+            if clock.now() > deadline_s:
                 client.remove_pending_request(future)
                 raise BenchTrip(f"{client.srv_name} did not answer within {timeout_s:g} s")
         self.lease += 1

@@ -17,6 +17,7 @@ from pilotbench_interfaces.msg import SegmentMark as SegmentMarkMessage
 from pilotbench_interfaces.srv import Arm, Command, StartRecording, StopRecording
 from std_srvs.srv import Trigger
 
+from drivers import clock
 from drivers.device import Block, CommandRefused, Mode, Setpoint
 from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.trip import BenchTrip
@@ -67,8 +68,8 @@ class RosBench:
         self.recording_problem = ""
 
     def now_s(self) -> float:
-        """CLOCK_MONOTONIC: the same for every process of this computer."""
-        return time.monotonic()
+        """The bench's clock: the same for all its processes."""
+        return clock.now()
 
     def start(self) -> None:
         """Start the recording, test and arm the interlock. Raises BenchTrip."""
@@ -131,6 +132,9 @@ class RosBench:
 
     def position(self, role: str) -> float:
         return float(self._call(role, Command.Request(role=role, mode=Command.Request.QUERY)).position)
+
+    def moving(self, role: str) -> bool:
+        return bool(self._call(role, Command.Request(role=role, mode=Command.Request.QUERY)).moving)
 
     def _call(self, role: str, request: Command.Request, timeout_s: float = _COMMAND_S) -> Command.Response:
         client = self._link.command.get(self._bus.get(role, ""))

@@ -1,0 +1,177 @@
+"""The bench's clock: what every process of a bench means by "now".
+
+On hardware it is the host's monotonic clock. On an emulated bench it may wait: nothing moves there but what is
+computed, so when a process that owes the bench its next cycle was given no processor (a virtual machine that has used
+up its share, a loaded CI machine), time stands still for all of them until it has caught up, and no cycle is skipped
+that a real bench would not have skipped.
+
+How: the processes share one page. A thread that drives a bus or emulates one has a seat in it with a *hold*, the time
+at which it next has something to do; time never passes a hold by more than `SLACK_S`. Whoever is dead, or overdue by
+more than the page's patience, no longer counts: a hang is still a hang, and shows as silence like anywhere else.
+
+    clock.create(path, patience_s=1.0)      # the emulator, once
+    clock.join(path)                        # every other process
+    with clock.seat(): …                    # in the thread for which time is to wait
+    clock.now(), clock.sleep_until(t), clock.waiting(t)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import mmap
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+#: Names the page for the processes of an emulated bench.
+ENVIRONMENT = "PILOTBENCH_CLOCK"
+#: Time passes a hold by this much: what a cycle's own work takes.
+SLACK_S = 0.001
+SEATS = 6
+#: An owner that is so late is looked at: does it live?
+_LATE_S = 0.02
+#: Sleeps are at most so long while time may be standing still.
+_GLANCE_S = 0.0005
+_NEVER = float("inf")
+#: Words of the page, float64: patience; then by word and seat: offset to the host's clock, hold, process.
+_OFFSETS, _HOLDS, _PROCESSES = 1, 1 + SEATS, 1 + 2 * SEATS
+_PAGE = struct.Struct(f"={1 + 3 * SEATS}d")
+
+
+class Page:
+    """The words that the processes share. Each has one writer and is written in one go, so reading needs no lock."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("r+b")
+        self._map = mmap.mmap(self._file.fileno(), _PAGE.size)
+        self._words = memoryview(self._map).cast("d")
+        self._patience_s = self._words[0]
+
+    @staticmethod
+    def write(path: Path, patience_s: float) -> None:
+        path.write_bytes(_PAGE.pack(patience_s, *[0.0] * SEATS, *[_NEVER] * SEATS, *[0.0] * SEATS))
+
+    def now(self) -> float:
+        """Seconds on the bench's clock."""
+        host_s = time.monotonic()
+        words = _PAGE.unpack_from(self._map)
+        raw_s = host_s - max(words[_OFFSETS:_HOLDS])
+        held_s = min(words[_HOLDS:_PROCESSES]) + SLACK_S
+        return raw_s if raw_s <= held_s else self._held(raw_s, words)
+
+    def _held(self, raw_s: float, words: tuple[float, ...]) -> float:
+        """`raw_s`, or where the most overdue owner that still counts holds the time."""
+        for hold_s, process in sorted(zip(words[_HOLDS:_PROCESSES], words[_PROCESSES:], strict=True)):
+            late_s = raw_s - hold_s - SLACK_S
+            if late_s <= 0:
+                break
+            if late_s < _LATE_S or (late_s < self._patience_s and _alive(int(process))):
+                return hold_s + SLACK_S
+        return raw_s
+
+    def sit(self) -> int:
+        """Number of a free seat, now taken. Raises OSError when there is none."""
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            for seat in range(SEATS):
+                process = int(self._words[_PROCESSES + seat])
+                if process == 0 or not _alive(process):
+                    self._words[_HOLDS + seat] = _NEVER
+                    self._words[_PROCESSES + seat] = float(os.getpid())
+                    return seat
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        raise OSError(f"all {SEATS} seats at the bench's clock are taken")
+
+    def hold(self, seat: int, until_s: float) -> None:
+        """The owner of `seat` has done what was due; time may go on until `until_s`."""
+        now_s = self.now()
+        words = self._words
+        raw_s = time.monotonic() - max(words[_OFFSETS:_HOLDS])
+        if raw_s > now_s:  # time stood still; it goes on from there
+            words[_OFFSETS + seat] = time.monotonic() - now_s
+        words[_HOLDS + seat] = max(until_s, now_s)
+
+    def rise(self, seat: int) -> None:
+        self._words[_HOLDS + seat] = _NEVER
+        self._words[_PROCESSES + seat] = 0.0
+
+
+_page: Page | None = None
+_mine = threading.local()
+
+
+def create(path: Path, patience_s: float) -> None:
+    """Make the page at `path` and go by it in this process. Time waits for an owner at most `patience_s`."""
+    Page.write(path, patience_s)
+    join(path)
+
+
+def join(path: Path | None) -> None:
+    """Go by the page at `path` in this process; None for the host's clock. Raises OSError."""
+    global _page
+    _page = None if path is None else Page(path)
+
+
+def join_environment() -> None:
+    """Go by the page that the environment names, if it names one. Raises OSError."""
+    named = os.environ.get(ENVIRONMENT)
+    join(Path(named) if named else None)
+
+
+def now() -> float:
+    """Seconds on the bench's clock; comparable between its processes.
+
+    It never goes back by more than the few µs in which two of them may disagree.
+    """
+    return time.monotonic() if _page is None else _page.now()
+
+
+def waits() -> bool:
+    """Whether this process goes by a clock that may wait."""
+    return _page is not None
+
+
+def waiting(until_s: float) -> None:
+    """The calling thread is about to block until something comes, or until `until_s`."""
+    seat: int | None = getattr(_mine, "seat", None)
+    if seat is not None and _page is not None:
+        _page.hold(seat, until_s)
+
+
+def sleep_until(when_s: float) -> None:
+    """Return at `when_s`."""
+    waiting(when_s)
+    while (left := when_s - now()) > 0:
+        time.sleep(left)
+        if _page is not None and left < _GLANCE_S:
+            time.sleep(_GLANCE_S / 10)
+
+
+@contextlib.contextmanager
+def seat() -> Iterator[None]:
+    """Time waits for the calling thread, from its first `waiting` on, until it leaves."""
+    page = _page
+    if page is None:
+        yield
+        return
+    _mine.seat = page.sit()
+    try:
+        yield
+    finally:
+        page.rise(_mine.seat)
+        _mine.seat = None
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
