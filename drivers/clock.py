@@ -5,7 +5,7 @@ computed, so when a process that owes the bench its next cycle was given no proc
 up its share, a loaded CI machine), time stands still for all of them until it has caught up, and no cycle is skipped
 that a real bench would not have skipped.
 
-How: the processes share one page. A thread that drives a bus or emulates one has a seat in it with a *hold*, the time
+How: the processes share one page. A thread for which time is to wait has a seat in it with a *hold*, the time
 at which it next has something to do; time never passes a hold by more than `SLACK_S`. Whoever is dead, or overdue by
 more than the page's patience, no longer counts: a hang is still a hang, and shows as silence like anywhere else.
 
@@ -31,14 +31,19 @@ from pathlib import Path
 ENVIRONMENT = "PILOTBENCH_CLOCK"
 #: Time passes a hold by this much: what a cycle's own work takes.
 SLACK_S = 0.001
-SEATS = 6
+SEATS = 12
 #: An owner that is so late is looked at: does it live?
 _LATE_S = 0.02
-#: Sleeps are at most so long while time may be standing still.
-_GLANCE_S = 0.0005
+#: Who waits while time stands still looks first after the shorter, in the end after the longer of these: whoever is
+#: waited for needs the processor more.
+_GLANCES_S = (0.0001, 0.002)
 _NEVER = float("inf")
-#: Words of the page, float64: patience; then by word and seat: offset to the host's clock, hold, process.
-_OFFSETS, _HOLDS, _PROCESSES = 1, 1 + SEATS, 1 + 2 * SEATS
+#: Differences below this are the rounding of float64.
+_STILL_S = 1e-7
+#: Words of the page, float64: patience; then by word and seat: hold, offset to the host's clock, process.
+#: A reader takes holds, offsets, the host's clock, in this order, and an owner writes its offset before its hold, so that
+#: whoever is held up between two of them sees too early a time, never one that has not come yet.
+_HOLDS, _OFFSETS, _PROCESSES = 1, 1 + SEATS, 1 + 2 * SEATS
 _PAGE = struct.Struct(f"={1 + 3 * SEATS}d")
 
 
@@ -53,19 +58,21 @@ class Page:
 
     @staticmethod
     def write(path: Path, patience_s: float) -> None:
-        path.write_bytes(_PAGE.pack(patience_s, *[0.0] * SEATS, *[_NEVER] * SEATS, *[0.0] * SEATS))
+        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * SEATS, *[0.0] * SEATS))
 
     def now(self) -> float:
         """Seconds on the bench's clock."""
-        host_s = time.monotonic()
         words = _PAGE.unpack_from(self._map)
-        raw_s = host_s - max(words[_OFFSETS:_HOLDS])
-        held_s = min(words[_HOLDS:_PROCESSES]) + SLACK_S
+        return self._at(time.monotonic(), words)
+
+    def _at(self, host_s: float, words: tuple[float, ...]) -> float:
+        raw_s = host_s - max(words[_OFFSETS:_PROCESSES])
+        held_s = min(words[_HOLDS:_OFFSETS]) + SLACK_S
         return raw_s if raw_s <= held_s else self._held(raw_s, words)
 
     def _held(self, raw_s: float, words: tuple[float, ...]) -> float:
         """`raw_s`, or where the most overdue owner that still counts holds the time."""
-        for hold_s, process in sorted(zip(words[_HOLDS:_PROCESSES], words[_PROCESSES:], strict=True)):
+        for hold_s, process in sorted(zip(words[_HOLDS:_OFFSETS], words[_PROCESSES:], strict=True)):
             late_s = raw_s - hold_s - SLACK_S
             if late_s <= 0:
                 break
@@ -89,12 +96,14 @@ class Page:
 
     def hold(self, seat: int, until_s: float) -> None:
         """The owner of `seat` has done what was due; time may go on until `until_s`."""
-        now_s = self.now()
-        words = self._words
-        raw_s = time.monotonic() - max(words[_OFFSETS:_HOLDS])
-        if raw_s > now_s:  # time stood still; it goes on from there
-            words[_OFFSETS + seat] = time.monotonic() - now_s
-        words[_HOLDS + seat] = max(until_s, now_s)
+        words = _PAGE.unpack_from(self._map)
+        host_s = time.monotonic()
+        now_s = self._at(host_s, words)
+        if (
+            host_s - now_s > max(words[_OFFSETS:_PROCESSES]) + _STILL_S
+        ):  # time stood still; it goes on from there
+            self._words[_OFFSETS + seat] = host_s - now_s
+        self._words[_HOLDS + seat] = max(until_s, now_s)
 
     def rise(self, seat: int) -> None:
         self._words[_HOLDS + seat] = _NEVER
@@ -136,6 +145,18 @@ def waits() -> bool:
     return _page is not None
 
 
+def left_s(until_s: float) -> float:
+    """For how long to block before looking again whether `until_s` has come; 0 when it has."""
+    now_s = now()
+    left = until_s - now_s
+    if _page is None or left <= 0:
+        return max(left, 0.0)
+    stands = now_s == getattr(_mine, "last_s", None)
+    _mine.glance_s = min(2.0 * _mine.glance_s, _GLANCES_S[1]) if stands else _GLANCES_S[0]
+    _mine.last_s = now_s
+    return max(left, _mine.glance_s)
+
+
 def waiting(until_s: float) -> None:
     """The calling thread is about to block until something comes, or until `until_s`."""
     seat: int | None = getattr(_mine, "seat", None)
@@ -146,10 +167,8 @@ def waiting(until_s: float) -> None:
 def sleep_until(when_s: float) -> None:
     """Return at `when_s`."""
     waiting(when_s)
-    while (left := when_s - now()) > 0:
+    while (left := left_s(when_s)) > 0:
         time.sleep(left)
-        if _page is not None and left < _GLANCE_S:
-            time.sleep(_GLANCE_S / 10)
 
 
 @contextlib.contextmanager
@@ -168,10 +187,9 @@ def seat() -> Iterator[None]:
 
 
 def _alive(process: int) -> bool:
+    """Whether a process exists and is not just a remainder that nobody has collected yet."""
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
+        status = Path(f"/proc/{process}/stat").read_bytes()
+    except OSError:
         return False
-    except PermissionError:
-        return True
-    return True
+    return status.rpartition(b")")[2].split()[0] not in (b"Z", b"X")

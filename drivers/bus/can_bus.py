@@ -68,8 +68,8 @@ class CanBus:
     def recv(self, deadline_s: float) -> Frame:
         while True:
             clock.waiting(deadline_s)
-            left = deadline_s - clock.now()
-            frame = self._receive(max(left, 0.0))
+            left = clock.left_s(deadline_s)
+            frame = self._receive(left)
             if frame is not None:
                 return frame
             if left <= 0:

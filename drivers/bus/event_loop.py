@@ -85,13 +85,16 @@ class EventLoop:
                 horizon = self.clock() + HORIZON_S
                 until = horizon if due is None else min(due, horizon)
                 clock.waiting(until)
-            events = self._selector.select(None if until is None else max(until - self.clock(), 0.0))
+            events = self._selector.select(None if until is None else self._left_s(until))
             if due is not None and self.on_frozen is not None and self.clock() - due > FROZEN_S:
                 self.on_frozen(self.clock() - due)
             for key, _ in events:
                 key.data(self.clock())
             while self._timers and self._timers[0][0] <= self.clock():
                 heapq.heappop(self._timers)[2](self.clock())
+
+    def _left_s(self, until_s: float) -> float:
+        return clock.left_s(until_s) if clock.waits() else max(until_s - self.clock(), 0.0)
 
     def stop(self) -> None:
         self._stopping = True

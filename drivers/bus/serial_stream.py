@@ -58,8 +58,8 @@ class SerialStream:
     def read_exactly(self, count: int, deadline_s: float) -> bytes:
         while len(self._buffer) < count:
             clock.waiting(deadline_s)
-            left = deadline_s - clock.now()
-            if not self._fill(max(left, 0.0)) and left <= 0:
+            left = clock.left_s(deadline_s)
+            if not self._fill(left) and left <= 0:
                 raise TransportTimeout(self.name, f"{len(self._buffer)} of {count} bytes before the deadline")
         taken = bytes(self._buffer[:count])
         del self._buffer[:count]

@@ -67,7 +67,7 @@ class UnixFrameBus:
     def recv(self, deadline_s: float) -> Frame:
         while (frame := self.poll()) is None:
             clock.waiting(deadline_s)
-            left = deadline_s - clock.now()
+            left = clock.left_s(deadline_s)
             if left <= 0:
                 raise TransportTimeout(self.name, "no frame before the deadline")
             select.select((self._socket,), (), (), left)  # poll() would round up to milliseconds

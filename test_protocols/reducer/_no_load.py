@@ -26,12 +26,13 @@ from ..common import Floats, angles, offered
 
 @dataclass(frozen=True, slots=True)
 class _Mean:
-    """Mean torque of one run in one direction, speed, how much it drifted while averaging, housing
-    temperature."""
+    """Mean torque of one run in one direction, speed, how much both drifted while averaging (torque in N·m, speed
+    relative), housing temperature."""
 
     average: AverageResult
     speed: float
     drift: float
+    speed_drift: float
     housing: float
 
 
@@ -67,6 +68,10 @@ class Level:
         return 0.5 * (self.forward.housing + self.backward.housing)
 
     @property
+    def speed_drift(self) -> float:
+        return max(self.forward.speed_drift, self.backward.speed_drift)
+
+    @property
     def drift(self) -> float:
         return 0.5 * math.hypot(self.forward.drift, self.backward.drift)
 
@@ -93,10 +98,10 @@ def _mean(segment: Segment, dut: Reducer) -> _Mean:
     them."""
     torque = segment.read("input_torque")
     stamps = segment.read("input_angle", "output_angle").stamps_s
-    theta = np.concatenate([theta1 for theta1, _ in angles(segment)])
+    theta_1 = np.concatenate([theta1 for theta1, _ in angles(segment)])
     use = (torque.stamps_s >= stamps[0]) & (torque.stamps_s <= stamps[-1])
     at, values = torque.stamps_s[use], torque.values[use, 0]
-    theta = np.interp(at, stamps, theta)
+    theta = np.interp(at, stamps, theta_1)
     per_turn = 2 * math.pi * dut.ratio * at.size / max(abs(float(theta[-1] - theta[0])), 1e-9)
     accumulator = NoLoadTorque(dut.ratio, max(min(math.ceil(2.5 * dut.ratio), int(0.4 * per_turn)), 8))
     accumulator.update(theta, values)
@@ -107,8 +112,32 @@ def _mean(segment: Segment, dut: Reducer) -> _Mean:
         accumulator.result(),
         abs(float(theta[-1] - theta[0])) / float(at[-1] - at[0]),
         max(abs(drift) - 2 * noise, 0.0),
+        _speed_drift(stamps, theta_1),
         _housing(segment),
     )
+
+
+def _speed_drift(stamps: Floats, theta: Floats) -> float:
+    """Relative difference of the speeds of the second and the first half: a shaft that still accelerates shows the torque of
+    its inertia, not of friction."""
+    half = stamps.size // 2
+    first = (theta[half] - theta[0]) / (stamps[half] - stamps[0])
+    second = (theta[-1] - theta[half]) / (stamps[-1] - stamps[half])
+    return abs(float(second - first)) / max(abs(float(first + second)) / 2, 1e-12)
+
+
+def speed_findings(levels: Sequence[Level], limit: float) -> list[Text]:
+    """Levels at which the shaft had not reached its speed."""
+    return [
+        Text(
+            f"{level.nominal * 30 / math.pi:.0f} r/min：平均期间转速变化 {level.speed_drift:.2%}（应 ≤ {limit:.1%}），"
+            "惯性转矩混入摩擦转矩",
+            f"{level.nominal * 30 / math.pi:.0f} r/min: the speed changed by {level.speed_drift:.2%} while averaging (at most "
+            f"{limit:.1%}), so the torque of the inertia is mixed into the friction",
+        )
+        for level in levels
+        if level.speed_drift > limit
+    ]
 
 
 def _housing(segment: Segment) -> float:

@@ -77,6 +77,7 @@ from ._no_load import (
     plot,
     range_findings,
     rated_from_law,
+    speed_findings,
 )
 
 Kelvin = Annotated[float, quantity("K")]
@@ -117,6 +118,9 @@ class NoLoadTorqueParameters(ProtocolParameters):
     uncouple_output: bool = parameter(True, mark="C", why="technician uncouples the load machine")
     range_limit: Ratio = parameter(
         "20 %", mark="P", display="%", why="of the range of TQ1, least use of it", gt=0
+    )
+    speed_drift_limit: Ratio = parameter(
+        "0.5 %", mark="P", display="%", why="largest change of speed while averaging", gt=0
     )
     sampling_rate: float = parameter(
         1000.0, mark="P", unit="Hz", why="least rate of torque and input angle", gt=0
@@ -199,6 +203,8 @@ class NoLoadTorque(Protocol):
             raise ProtocolError("the recording holds no speed level of RED-NL in both directions")
         findings, invalid = environment_findings(recording)
         findings += range_findings(levels, torque, p.range_limit)
+        unsteady = speed_findings(levels, p.speed_drift_limit)
+        findings += unsteady
         results: list[Result] = []
         curves = []
         for band in sorted({level.band for level in levels}):
@@ -216,7 +222,7 @@ class NoLoadTorque(Protocol):
         return Evaluation(
             results,
             curves,
-            RunStatus.INVALID if invalid else RunStatus.VALID,
+            RunStatus.INVALID if invalid or unsteady else RunStatus.VALID,
             findings,
             [
                 *rate_deviation(torque, p.sampling_rate),

@@ -31,7 +31,7 @@ from .process import run
 from .qos import INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, STATE, heartbeat, samples_topic
 
 #: Rows are gathered for so many heartbeats: the interlock sees a limit crossed at most that late.
-_BLOCK_HEARTBEATS = 2
+_BLOCK_HEARTBEATS = 1
 _MODES = {
     Command.Request.POSITION: Mode.POSITION,
     Command.Request.VELOCITY: Mode.VELOCITY,

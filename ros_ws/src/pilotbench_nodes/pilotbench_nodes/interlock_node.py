@@ -66,6 +66,7 @@ class InterlockNode(BenchNode):
         self._publish_changes()
 
     def _tick(self) -> None:
+        self.renew_hold()
         self._interlock.tick(clock.now())
         self._publish_changes()
         self._odd = not self._odd

@@ -91,7 +91,7 @@ class Link:
 
     def take(self, timeout_s: float) -> list[Block]:
         """Renew the lease, wait for blocks or a trip, return what arrived. Raises BenchTrip unless the bench is armed."""
-        self.lease += 1
+        self.renew()
         with self._news:
             if not self._blocks and self._interlock.state == State.ARMED:
                 self._news.wait(timeout_s)
@@ -99,6 +99,11 @@ class Link:
             self._blocks.clear()
         self.check()
         return blocks
+
+    def renew(self) -> None:
+        """The engine is there: the lease goes on, and an emulated bench's time."""
+        self.lease += 1
+        self._node.renew_hold()
 
     def clear(self) -> None:
         with self._news:
@@ -144,13 +149,13 @@ class Link:
         future.add_done_callback(lambda _: answered.set())
         deadline_s = clock.now() + timeout_s
         while not answered.wait(0.01):
-            self.lease += 1
+            self.renew()
             if while_waiting is not None:
                 while_waiting()
             if clock.now() > deadline_s:
                 client.remove_pending_request(future)
                 raise BenchTrip(f"{client.srv_name} did not answer within {timeout_s:g} s")
-        self.lease += 1
+        self.renew()
         return future.result()
 
 

@@ -17,6 +17,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException
 from rclpy.signals import SignalHandlerOptions
 
+from drivers import clock
 from drivers.device import DriverError
 from drivers.realtime import claim_realtime, die_with_parent
 from verification_platform.bench.description import BenchError
@@ -52,7 +53,7 @@ def run(make_node: Callable[[], BenchNode], *, priority: int) -> None:
     runner = make_executor()
     runner.add_node(node)
     threading.Thread(target=_await_end, args=(node, told), daemon=True, name="end").start()
-    with contextlib.suppress(ExternalShutdownException):
+    with contextlib.suppress(ExternalShutdownException), clock.seat():
         runner.spin()
     # DDS threads and thread pools are not waited for: everything that matters is closed.
     sys.stdout.flush()

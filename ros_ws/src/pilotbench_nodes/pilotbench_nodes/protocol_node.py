@@ -17,6 +17,7 @@ from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 
+from drivers import clock
 from drivers.device import DriverError
 from test_protocols import get
 from verification_platform.bench.description import BenchError
@@ -111,7 +112,8 @@ class ProtocolNode(BenchNode):
 
     def _outcome(self, goal: ServerGoalHandle) -> Outcome:
         try:
-            return self._run(goal)
+            with clock.seat():
+                return self._run(goal)
         except _USER_ERRORS as error:
             return Outcome(RunStatus.INVALID, str(error))
         except Exception as error:  # noqa: BLE001 - process boundary: the torque is off, the client must learn why

@@ -112,7 +112,7 @@ class RosBench:
             self._pause(0.005)
 
     def _pause(self, duration_s: float) -> None:
-        self._link.lease += 1
+        self._link.renew()
         time.sleep(duration_s)
 
     # ------------------------------------------------------------------ set-points
