@@ -7,7 +7,8 @@ that a real bench would not have skipped.
 
 How: the processes share one page. A thread for which time is to wait has a seat in it with a *hold*, the time
 at which it next has something to do; time never passes a hold by more than `SLACK_S`. Whoever is dead, or overdue by
-more than the page's patience, no longer counts: a hang is still a hang, and shows as silence like anywhere else.
+more than the page's patience, no longer counts, and time goes on from where it stood: a hang is still a hang, and shows
+as silence like anywhere else.
 
     clock.create(path, patience_s=1.0)      # the emulator, once
     clock.join(path)                        # every other process
@@ -40,11 +41,12 @@ _GLANCES_S = (0.0001, 0.002)
 _NEVER = float("inf")
 #: Differences below this are the rounding of float64.
 _STILL_S = 1e-7
-#: Words of the page, float64: patience; then by word and seat: hold, offset to the host's clock, process.
+#: Words of the page, float64: patience; by seat: hold, then offset to the host's clock; one more offset, written
+#: under the file's lock when an owner is shown the door; by seat: process.
 #: A reader takes holds, offsets, the host's clock, in this order, and an owner writes its offset before its hold, so that
 #: whoever is held up between two of them sees too early a time, never one that has not come yet.
-_HOLDS, _OFFSETS, _PROCESSES = 1, 1 + SEATS, 1 + 2 * SEATS
-_PAGE = struct.Struct(f"={1 + 3 * SEATS}d")
+_HOLDS, _OFFSETS, _EVICTED, _PROCESSES = 1, 1 + SEATS, 1 + 2 * SEATS, 2 + 2 * SEATS
+_PAGE = struct.Struct(f"={2 + 3 * SEATS}d")
 
 
 class Page:
@@ -56,9 +58,14 @@ class Page:
         self._words = memoryview(self._map).cast("d")
         self._patience_s = self._words[0]
 
+    def close(self) -> None:
+        self._words.release()
+        self._map.close()
+        self._file.close()
+
     @staticmethod
     def write(path: Path, patience_s: float) -> None:
-        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * SEATS, *[0.0] * SEATS))
+        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * (2 * SEATS + 1)))
 
     def now(self) -> float:
         """Seconds on the bench's clock."""
@@ -71,14 +78,25 @@ class Page:
         return raw_s if raw_s <= held_s else self._held(raw_s, words)
 
     def _held(self, raw_s: float, words: tuple[float, ...]) -> float:
-        """`raw_s`, or where the most overdue owner that still counts holds the time."""
-        for hold_s, process in sorted(zip(words[_HOLDS:_OFFSETS], words[_PROCESSES:], strict=True)):
-            late_s = raw_s - hold_s - SLACK_S
-            if late_s <= 0:
-                break
-            if late_s < _LATE_S or (late_s < self._patience_s and _alive(int(process))):
-                return hold_s + SLACK_S
-        return raw_s
+        """Where the most overdue owner holds the time. It is shown the door when it is dead, or patience is at an end."""
+        hold_s, seat = min(zip(words[_HOLDS:_OFFSETS], range(SEATS), strict=True))
+        late_s = raw_s - hold_s - SLACK_S
+        if late_s > self._patience_s or (late_s > _LATE_S and not _alive(int(words[_PROCESSES + seat]))):
+            self._evict(seat, hold_s)
+        return hold_s + SLACK_S
+
+    def _evict(self, seat: int, hold_s: float) -> None:
+        """Time goes on from where it stands without the owner of `seat`, until it asks for it again."""
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # somebody else is about it
+        try:
+            if self._words[_HOLDS + seat] == hold_s:
+                self._words[_EVICTED] = time.monotonic() - hold_s - SLACK_S
+                self._words[_HOLDS + seat] = _NEVER
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def sit(self) -> int:
         """Number of a free seat, now taken. Raises OSError when there is none."""
@@ -123,7 +141,9 @@ def create(path: Path, patience_s: float) -> None:
 def join(path: Path | None) -> None:
     """Go by the page at `path` in this process; None for the host's clock. Raises OSError."""
     global _page
-    _page = None if path is None else Page(path)
+    before, _page = _page, None if path is None else Page(path)
+    if before is not None:
+        before.close()
 
 
 def join_environment() -> None:
@@ -146,15 +166,15 @@ def waits() -> bool:
 
 
 def left_s(until_s: float) -> float:
-    """For how long to block before looking again whether `until_s` has come; 0 when it has."""
+    """For how long to block before looking again whether `until_s` has come, s; 0 when it has."""
     now_s = now()
     left = until_s - now_s
     if _page is None or left <= 0:
         return max(left, 0.0)
     stands = now_s == getattr(_mine, "last_s", None)
-    _mine.glance_s = min(2.0 * _mine.glance_s, _GLANCES_S[1]) if stands else _GLANCES_S[0]
-    _mine.last_s = now_s
-    return max(left, _mine.glance_s)
+    glance_s: float = min(2.0 * _mine.glance_s, _GLANCES_S[1]) if stands else _GLANCES_S[0]
+    _mine.glance_s, _mine.last_s = glance_s, now_s
+    return max(left, glance_s)
 
 
 def waiting(until_s: float) -> None:

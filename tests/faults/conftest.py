@@ -1,10 +1,10 @@
-"""A moving bench, a witness of its torque, and a look at whether the machine itself stood still."""
+"""A moving bench, and a witness of its torque."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from drivers.realtime import claim_realtime
+from drivers.clock import Page
 from test_protocols import get
 from verification_platform.bench.description import BenchDescription, load_bench
 from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.emulated import EVENTS
 from verification_platform.cli.parameters import protocol_parameters
 from verification_platform.engine.run import Outcome, Progress
 from verification_platform.engine.run_folder import RunFolder
@@ -57,17 +58,13 @@ def moving_run(bench: BenchDescription, order: Order, tmp_path: Path) -> RunFold
 class Accident:
     """What happened after something was broken on purpose while the input was turning."""
 
-    broken_s: float
     outcome: Outcome
-    ended_s: float
-    torque_off_s: float
+    #: From the accident until nothing of the bench was left, on the wall's clock.
+    took_s: float
+    #: From the accident until the last drive that had torque was without, on the bench's clock.
+    reaction_s: float
     run: RunFolder
     pids: list[int] = field(default_factory=list)
-
-    @property
-    def reaction_s(self) -> float:
-        """From the accident until the last drive that had torque was without."""
-        return self.torque_off_s - self.broken_s
 
 
 def torque_off_at(events: Path, since_s: float) -> float:
@@ -83,93 +80,39 @@ def torque_off_at(events: Path, since_s: float) -> float:
     return max(torque.values(), default=float("nan"))
 
 
-class Stillness:
-    """Notes when the machine stood still: gaps in the sleep of a thread on each processor that should wake every 5 ms."""
-
-    _LONGEST_S = 0.04
-
-    def __init__(self) -> None:
-        self._gaps: list[tuple[float, float]] = []
-        self._ended = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._watch, args=(processor,), daemon=True)
-            for processor in os.sched_getaffinity(0)
-        ]
-
-    def __enter__(self) -> Stillness:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join()
-
-    def _watch(self, processor: int) -> None:
-        os.sched_setaffinity(0, {processor})
-        claim_realtime(45)  # above everything of the bench
-        last_s = time.monotonic()
-        while not self._ended.wait(0.005):
-            now_s = time.monotonic()
-            if now_s - last_s > self._LONGEST_S:
-                self._gaps.append((last_s, now_s))
-            last_s = now_s
-
-    def between(self, begin_s: float, end_s: float) -> bool:
-        return any(begin < end_s and end > begin_s for begin, end in self._gaps)
-
-
-#: A test on a machine that stands still for a tenth of a second proves nothing; it is done again, so many times at most.
-_ATTEMPTS = 4
-
-
-def await_torque_off(events: Path, broken: list[float]) -> float:
+def await_torque_off(events: Path, broken_s: float, page: Page) -> float:
     """As `torque_off_at`, giving the drives a second: a graph that ends at once must not take the witness with it."""
-    if not broken:
-        return float("nan")
-    while torque_off_at(events, broken[0]) == float("inf") and time.monotonic() < broken[0] + 1.0:
+    give_up_s = time.monotonic() + 5.0
+    while torque_off_at(events, broken_s) == float("inf"):
+        if page.now() > broken_s + 1.0 or time.monotonic() > give_up_s:
+            break
         time.sleep(0.01)
-    return torque_off_at(events, broken[0])
+    return torque_off_at(events, broken_s)
 
 
 @pytest.fixture
 def accident(bench: BenchDescription, order: Order, tmp_path: Path) -> Callable[..., Accident]:
     """Start the graph, run until the input turns, break something, and see how everything ends."""
 
-    def attempt(
-        break_it: Callable[[Graph], None], on_bench: BenchDescription, folder: Path
-    ) -> Accident | None:
-        broken: list[float] = []
-        run = new_run(folder / "run", bench, order)
-        with Stillness() as still:
-            with Graph(on_bench, order, folder / "graph") as graph:
-                pids = [child.pid for child in graph.children.values()]
+    def happen(break_it: Callable[[Graph], None], *, on_bench: BenchDescription | None = None) -> Accident:
+        broken: list[tuple[float, float]] = []  # on the bench's clock, and on the wall's
+        run = new_run(tmp_path / "run", bench, order)
+        with Graph(on_bench or bench, order, tmp_path / "graph") as graph:
+            pids = [child.pid for child in graph.children.values()]
+            with contextlib.closing(Page(tmp_path / "graph" / "clock")) as page:
 
                 def watch(progress: Progress) -> None:
                     if not broken and abs(progress.live.get("input_speed", 0.0)) > _MOVING_RAD_S:
-                        broken.append(time.monotonic())
+                        broken.append((page.now(), time.monotonic()))
                         break_it(graph)
 
                 outcome = graph.run(run.path, on_progress=watch)
+                assert broken, f"the run ended before anything was broken: {outcome}"
                 run_ended_s = time.monotonic()
-                torque_off_s = await_torque_off(folder / "graph" / "emulator_events.jsonl", broken)
+                torque_off_s = await_torque_off(tmp_path / "graph" / EVENTS, broken[0][0], page)
                 waited_s = time.monotonic() - run_ended_s  # for the drives, not for the bench
-            ended_s = time.monotonic() - waited_s
-        if not broken:
-            stood_still = still.between(0.0, ended_s)
-            assert stood_still, f"the run ended before anything was broken: {outcome}"
-            return None
-        if still.between(broken[0] - 0.1, torque_off_s):
-            return None
-        return Accident(broken[0], outcome, ended_s, torque_off_s, run, pids)
-
-    def happen(break_it: Callable[[Graph], None], *, on_bench: BenchDescription | None = None) -> Accident:
-        for number in range(_ATTEMPTS):
-            seen = attempt(break_it, on_bench or bench, tmp_path / str(number))
-            if seen is not None:
-                return seen
-        pytest.skip(f"this machine stood still in each of {_ATTEMPTS} attempts: it cannot measure 200 ms")
+        took_s = time.monotonic() - waited_s - broken[0][1]
+        return Accident(outcome, took_s, torque_off_s - broken[0][0], run, pids)
 
     return happen
 

@@ -40,7 +40,7 @@ END_S = 5.0
 def test_a_killed_process_takes_the_torque_off(victim: str, accident: Callable[..., Any]) -> None:
     seen = accident(lambda graph: os.kill(graph.children[victim].pid, signal.SIGKILL))
     assert seen.reaction_s <= TORQUE_OFF_S
-    assert seen.ended_s - seen.broken_s <= END_S
+    assert seen.took_s <= END_S
     assert seen.outcome.status in (RunStatus.ABORTED_SAFETY, RunStatus.INVALID)
     assert not seen.outcome.finished
     assert seen.outcome.reason.startswith(f"{victim} was killed (SIGKILL)")
@@ -81,7 +81,7 @@ def test_a_dead_serial_line_takes_the_torque_off(
         finally:
             line.kill()
     assert seen.reaction_s <= TORQUE_OFF_S
-    assert seen.ended_s - seen.broken_s <= END_S
+    assert seen.took_s <= END_S
     assert seen.outcome.status is RunStatus.ABORTED_SAFETY
     assert re.match(r"device_rs485: rs485: \S", seen.outcome.reason), seen.outcome.reason
     assert "\n" not in seen.outcome.reason
@@ -96,7 +96,7 @@ def test_a_hanging_process_takes_the_torque_off(
     seen = accident(lambda graph: os.kill(graph.children[victim].pid, signal.SIGSTOP))
     patience_s = HANG_FACTOR * bench.interlock.silence
     assert seen.reaction_s <= patience_s + TORQUE_OFF_S
-    assert seen.ended_s - seen.broken_s <= END_S + patience_s
+    assert seen.took_s <= END_S + patience_s + bench.bench.patience
     assert not seen.outcome.finished
     lease = victim == "protocol_node" and "set-point lease" in seen.outcome.reason  # what it alone renews
     assert victim in seen.outcome.reason or lease

@@ -1,0 +1,168 @@
+"""The bench's clock waits for whom it should, and never goes back."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from drivers import clock
+from drivers.clock import SLACK_S, Page
+
+PATIENCE_S = 0.5
+
+
+class Host:
+    """The host's clock, turned by hand."""
+
+    def __init__(self) -> None:
+        self.time_s = 100.0
+
+    def monotonic(self) -> float:
+        return self.time_s
+
+    def sleep(self, duration_s: float) -> None:
+        self.time_s += duration_s
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=host.monotonic, sleep=host.sleep))
+    return host
+
+
+@pytest.fixture
+def page(host: Host, tmp_path: Path) -> Iterator[Page]:
+    clock.create(tmp_path / "clock", PATIENCE_S)
+    page = Page(tmp_path / "clock")
+    yield page
+    page.close()
+    clock.join(None)
+
+
+def test_without_a_page_it_is_the_hosts_clock(host: Host) -> None:
+    clock.join(None)
+    assert clock.now() == host.time_s
+    clock.sleep_until(host.time_s + 3.0)
+    assert clock.now() == host.time_s == pytest.approx(103.0)
+
+
+def test_nobody_holds_an_empty_page(host: Host, page: Page) -> None:
+    host.time_s += 7.0
+    assert page.now() == host.time_s
+
+
+def test_time_waits_for_a_late_owner_and_goes_on_from_there(host: Host, page: Page) -> None:
+    seat = page.sit()
+    page.hold(seat, 100.002)
+    host.time_s = 100.2
+    assert page.now() == pytest.approx(100.002 + SLACK_S)
+    page.hold(seat, 100.004)
+    assert page.now() == pytest.approx(100.002 + SLACK_S)
+    host.time_s += 0.0005
+    assert page.now() == pytest.approx(100.002 + SLACK_S + 0.0005)
+
+
+def test_time_waits_for_the_latest_of_several(host: Host, page: Page) -> None:
+    first, second = page.sit(), page.sit()
+    page.hold(first, 100.01)
+    page.hold(second, 100.02)
+    host.time_s = 100.1
+    page.hold(second, 100.05)
+    assert page.now() == pytest.approx(100.01 + SLACK_S)
+    page.hold(first, 100.05)
+    host.time_s += 0.03
+    assert page.now() == pytest.approx(100.01 + SLACK_S + 0.03)
+
+
+def test_after_a_hang_longer_than_the_patience_time_goes_on_from_where_it_stood(
+    host: Host, page: Page
+) -> None:
+    seat = page.sit()
+    page.hold(seat, 100.0)
+    stood_s = 100.0 + SLACK_S
+    host.time_s = 100.0 + PATIENCE_S
+    assert page.now() == pytest.approx(stood_s)
+    host.time_s += 0.01
+    assert page.now() == pytest.approx(stood_s)
+    host.time_s += 0.3
+    assert page.now() == pytest.approx(stood_s + 0.3)
+    page.hold(seat, 100.4)  # it is back
+    host.time_s += 0.3
+    assert page.now() == pytest.approx(100.4 + SLACK_S)
+
+
+def test_time_does_not_wait_for_the_dead(host: Host, page: Page, tmp_path: Path) -> None:
+    script = f"""
+from pathlib import Path
+from drivers.clock import Page
+page = Page(Path({str(tmp_path / "clock")!r}))
+page._words[1 + page.sit()] = 100.0
+"""
+    subprocess.run([sys.executable, "-c", script], check=True)
+    host.time_s = 100.015
+    assert page.now() == pytest.approx(100.0 + SLACK_S)  # late; nobody has looked at it yet
+    host.time_s = 100.03
+    assert page.now() == pytest.approx(100.0 + SLACK_S)
+    host.time_s += 0.5
+    assert page.now() == pytest.approx(100.5 + SLACK_S)
+    assert page.sit() == 0  # its seat is free again
+
+
+def test_a_seat_is_left_at_the_end(host: Host, page: Page) -> None:
+    with clock.seat():
+        clock.waiting(100.001)
+        host.time_s = 100.1
+        assert clock.now() == pytest.approx(100.001 + SLACK_S)
+    assert clock.now() == host.time_s
+
+
+def test_waiting_without_a_seat_holds_nothing(host: Host, page: Page) -> None:
+    clock.waiting(100.0)
+    host.time_s = 101.0
+    assert clock.now() == 101.0
+
+
+def test_all_seats_taken(host: Host, page: Page) -> None:
+    for _ in range(clock.SEATS):
+        page.sit()
+    with pytest.raises(OSError, match="seats"):
+        page.sit()
+
+
+@pytest.mark.parametrize("left", [0.0, 0.3, 0.0021])
+def test_sleep_until_sleeps_no_longer_than_it_must(host: Host, page: Page, left: float) -> None:
+    clock.sleep_until(host.time_s + left)
+    assert 100.0 + left <= host.time_s <= 100.0 + left + 0.0002
+
+
+actions = st.lists(
+    st.tuples(st.integers(0, 2), st.floats(0, 0.05), st.floats(0, 0.02)), min_size=1, max_size=60
+)
+
+
+@given(actions)
+def test_it_never_goes_back_and_never_runs_ahead(actions: list[tuple[int, float, float]]) -> None:
+    host = Host()
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
+        patch.setattr(clock, "time", SimpleNamespace(monotonic=host.monotonic, sleep=host.sleep))
+        Page.write(Path(folder) / "clock", PATIENCE_S)
+        page = Page(Path(folder) / "clock")
+        seats = [page.sit() for _ in range(3)]
+        last_s = page.now()
+        for who, passed_s, ahead_s in actions:
+            host.time_s += passed_s
+            now_s = page.now()
+            assert last_s <= now_s <= host.time_s
+            page.hold(seats[who], now_s + ahead_s)
+            assert page.now() == pytest.approx(now_s, abs=1e-9)
+            last_s = now_s
+        page.close()
