@@ -31,7 +31,9 @@ from pathlib import Path
 #: Names the page for the processes of an emulated bench.
 ENVIRONMENT = "PILOTBENCH_CLOCK"
 #: Time passes a hold by this much: what a cycle's own work takes.
-SLACK_S = 0.001
+SLACK_S = 0.0003
+#: Who waits for an answer lets time go on by strides: the answer may be there before it has been noticed.
+_STRIDE_S = 0.0005
 SEATS = 12
 #: An owner that is so late is looked at: does it live?
 _LATE_S = 0.02
@@ -98,11 +100,11 @@ class Page:
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def sit(self) -> int:
-        """Number of a free seat, now taken. Raises OSError when there is none."""
+    def sit(self, *, emulator: bool = False) -> int:
+        """Number of a free seat, now taken; the first is the emulator's. Raises OSError when there is none."""
         fcntl.flock(self._file, fcntl.LOCK_EX)
         try:
-            for seat in range(SEATS):
+            for seat in range(1) if emulator else range(1, SEATS):
                 process = int(self._words[_PROCESSES + seat])
                 if process == 0 or not _alive(process):
                     self._words[_HOLDS + seat] = _NEVER
@@ -122,6 +124,12 @@ class Page:
         ):  # time stood still; it goes on from there
             self._words[_OFFSETS + seat] = host_s - now_s
         self._words[_HOLDS + seat] = max(until_s, now_s)
+
+    def knock(self) -> None:
+        """The emulator has something to do now."""
+        now_s = self.now()
+        if self._words[_HOLDS] != _NEVER:
+            self._words[_HOLDS] = min(self._words[_HOLDS], now_s)
 
     def rise(self, seat: int) -> None:
         self._words[_HOLDS + seat] = _NEVER
@@ -177,6 +185,21 @@ def left_s(until_s: float) -> float:
     return max(left, glance_s)
 
 
+def wait_s(until_s: float) -> float:
+    """As `left_s`, for the calling thread that is about to block until an answer comes or `until_s`."""
+    if _page is None:
+        return left_s(until_s)
+    stride_s = min(until_s, now() + _STRIDE_S)
+    waiting(stride_s)
+    return 0.0 if until_s <= now() else min(left_s(until_s), max(left_s(stride_s), _GLANCES_S[0]))
+
+
+def knock() -> None:
+    """The calling thread has sent the emulator something to do: time waits for it."""
+    if _page is not None:
+        _page.knock()
+
+
 def waiting(until_s: float) -> None:
     """The calling thread is about to block until something comes, or until `until_s`."""
     seat: int | None = getattr(_mine, "seat", None)
@@ -192,13 +215,13 @@ def sleep_until(when_s: float) -> None:
 
 
 @contextlib.contextmanager
-def seat() -> Iterator[None]:
+def seat(*, emulator: bool = False) -> Iterator[None]:
     """Time waits for the calling thread, from its first `waiting` on, until it leaves."""
     page = _page
     if page is None:
         yield
         return
-    _mine.seat = page.sit()
+    _mine.seat = page.sit(emulator=emulator)
     try:
         yield
     finally:

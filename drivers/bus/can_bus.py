@@ -67,8 +67,7 @@ class CanBus:
 
     def recv(self, deadline_s: float) -> Frame:
         while True:
-            clock.waiting(deadline_s)
-            left = clock.left_s(deadline_s)
+            left = clock.wait_s(deadline_s)
             frame = self._receive(left)
             if frame is not None:
                 return frame

@@ -74,7 +74,7 @@ class EventLoop:
         self._wake()
 
     def run(self) -> None:
-        with clock.seat():
+        with clock.seat(emulator=True):
             self._serve()
 
     def _serve(self) -> None:
@@ -88,6 +88,8 @@ class EventLoop:
             events = self._selector.select(None if until is None else self._left_s(until))
             if due is not None and self.on_frozen is not None and self.clock() - due > FROZEN_S:
                 self.on_frozen(self.clock() - due)
+            if clock.waits():
+                clock.waiting(self.clock())  # while it works
             for key, _ in events:
                 key.data(self.clock())
             while self._timers and self._timers[0][0] <= self.clock():

@@ -48,6 +48,7 @@ class SerialStream:
         return float(1 + self._port.bytesize + parity + self._port.stopbits)
 
     def write(self, data: bytes) -> None:
+        clock.knock()
         try:
             self._port.write(data)
         except serial.SerialTimeoutException as error:
@@ -57,8 +58,7 @@ class SerialStream:
 
     def read_exactly(self, count: int, deadline_s: float) -> bytes:
         while len(self._buffer) < count:
-            clock.waiting(deadline_s)
-            left = clock.left_s(deadline_s)
+            left = clock.wait_s(deadline_s)
             if not self._fill(left) and left <= 0:
                 raise TransportTimeout(self.name, f"{len(self._buffer)} of {count} bytes before the deadline")
         taken = bytes(self._buffer[:count])

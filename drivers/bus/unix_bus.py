@@ -30,6 +30,7 @@ class UnixFrameBus:
         self._socket.setblocking(False)
 
     def send(self, frame: Frame) -> None:
+        clock.knock()
         try:
             self._socket.send(frame.pack())
         except BlockingIOError as error:
@@ -66,8 +67,7 @@ class UnixFrameBus:
 
     def recv(self, deadline_s: float) -> Frame:
         while (frame := self.poll()) is None:
-            clock.waiting(deadline_s)
-            left = clock.left_s(deadline_s)
+            left = clock.wait_s(deadline_s)
             if left <= 0:
                 raise TransportTimeout(self.name, "no frame before the deadline")
             select.select((self._socket,), (), (), left)  # poll() would round up to milliseconds

@@ -133,7 +133,7 @@ def test_the_emulated_launch_waits_for_the_wires_and_includes_the_bench(
     assert command[command.index("--seed") + 1] == "3"
     said = handler.arguments[0].settings["on_stdout"]
     assert said(types.SimpleNamespace(text=b"something else\n")) == []
-    ready = b'{"ready": true, "bus": {"can0": "unix:/x", "rs485": "serial:/dev/pts/9"}}\n'
+    ready = b'{"ready": true, "bus": {"can0": "unix:/x", "rs485": "serial:/dev/pts/9"}, "clock": null}\n'
     (include,) = said(types.SimpleNamespace(text=ready))
     ((name, resolved),) = include.settings["launch_arguments"]
     assert name == "bench"

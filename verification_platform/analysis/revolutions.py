@@ -98,7 +98,8 @@ class Revolutions:
         self._waiting: list[tuple[Floats, Floats]] = []
         self._index = first_index
         self._spans: list[tuple[int, int]] = []  # sample indices folded, as disjoint half-open intervals
-        self._place: float | None = None  # of the last sample folded, in periods
+        #: Where the last sample folded lies, in periods, and the index behind it.
+        self._place: tuple[float, int] | None = None
         self._furthest = (-math.inf, 0.0)  # place of the last sample of all, and its step
         self._pieces = 0
 
@@ -182,10 +183,10 @@ class Revolutions:
         turn = self.direction / self.period
         begin, end = ((theta[[0, -1]] - self.origin[0]) * turn).tolist()
         found = self._sums(theta, x, group, index)
-        follows = self._place is not None and self._spans[-1][1] == index
+        follows = self._place is not None and self._place[1] == index
         if follows and self._place is not None:
-            self.widest = max(self.widest, begin - self._place + (group - 1) * self.pitch)
-            begin = self._place
+            self.widest = max(self.widest, begin - self._place[0] + (group - 1) * self.pitch)
+            begin = self._place[0]
         first = index
         for k in sorted(found):
             stop = first + int(found[k][0].sum())
@@ -194,7 +195,7 @@ class Revolutions:
         self._pieces += not follows
         self.travel += end - begin
         self.samples += theta.size
-        self._place = end
+        self._place = (end, index + theta.size)
         step = abs(float(theta[-1] - theta[-2])) / self.period if theta.size > 1 else end - begin
         self._furthest = max(self._furthest, (end, step))
         self._cover((index, index + theta.size))
@@ -211,11 +212,13 @@ class Revolutions:
         place, y = group_sums(theta, group), group_sums(x, group)
         if wide.size == 0:
             return self._sums_of(place, y, span, group, theta, x, index)
+        steps = np.diff(place) * (self.direction or 1) / (self.period * group)
+        self.widest = max(self.widest, float(np.max(steps, initial=0.0)))
         single_theta, single_x = (column.reshape(-1, group)[wide].ravel() for column in (theta, x))
         found = self._sums_of(single_theta, single_x, None, 1, theta, x, index)
         if wide.size < span.size:
             place, y, span = (np.delete(column, wide) for column in (place, y, span))
-            for k, rows in self._sums_of(place, y, span, group, theta, x, index).items():
+            for k, rows in self._sums_of(place, y, span, group, theta, x, index, whole=False).items():
                 found[k] = tuple(a + b for a, b in zip(found[k], rows, strict=True)) if k in found else rows
         return found
 
@@ -228,8 +231,12 @@ class Revolutions:
         theta: Floats,
         x: Floats,
         index: int,
+        *,
+        whole: bool = True,
     ) -> dict[int, tuple[Floats, ...]]:
-        """Fold sums of groups (Σθ, Σx, both overwritten); theta and x are the samples, to name a bad one."""
+        """Fold sums of groups (Σθ, Σx, both overwritten); theta and x are the samples, to name a bad one. `whole`: no
+        group is left out between them.
+        """
         assert self.origin is not None
         assert self.direction is not None
         place -= group * self.origin[0]
@@ -242,7 +249,7 @@ class Revolutions:
             refuse_not_finite(theta, index, self.names[0])
             refuse_not_finite(x, index, self.names[1])
         place *= self.direction / (self.period * group)
-        if place.size > 1 and group == self.group:
+        if whole and place.size > 1 and group == self.group:
             self.widest = max(self.widest, float(np.max(place[1:] - place[:-1])))
         return fold_periods(place, y, spread, group, self.bins)
 
