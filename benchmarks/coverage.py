@@ -5,6 +5,10 @@ interval value ± U (k = 2) should contain the true value in about 95 % of them:
 too small, always 100 % with a large margin one that is inflated.
 
     python benchmarks/coverage.py [SEEDS]
+
+With the folder of a demo instead, its results are held against the truth of its own bench, one line each:
+
+    python benchmarks/coverage.py runs/demo-20261124-021345
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ from verification_platform.bench.dut import load_dut
 from verification_platform.bench.plant import Truth, make_plant
 from verification_platform.engine.evaluation import evaluate_run
 from verification_platform.engine.local import run_local
+from verification_platform.engine.results import load_results
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import Result, RunStatus
 
@@ -81,6 +86,26 @@ def measure(seed: int, demo: dict[str, object], folder: Path) -> Iterator[tuple[
                 yield result, true
 
 
+def compare(folder: Path) -> None:
+    """Results of runs that were made on an emulated bench, through whatever wires, against its plant."""
+    missed = 0
+    for path in sorted(folder.glob("*/run.json")):
+        run = RunFolder.load(path.parent)
+        seed = run.seed if run.seed is not None else int(run.bench.plant.get("seed", 0))
+        truth = make_plant(run.bench, run.order, seed).truth
+        for result in load_results(run.results):
+            true = true_value(result, truth)
+            if true is None:
+                continue
+            ratio = (result.value - true) / result.U
+            missed += abs(ratio) > 1
+            print(
+                f"{label(result):28} value {result.value:12.6g}  true {true:12.6g}  U {result.U:10.3g} "
+                f"({result.U / abs(true):6.2%})  error/U {ratio:6.2f}{'' if abs(ratio) <= 1 else '  outside'}"
+            )
+    print(f"{missed} outside their U")
+
+
 def main(seeds: int = 20) -> None:
     demo = tomllib.loads((ROOT / "examples" / "demo" / "order.toml").read_text(encoding="utf-8"))
     found: dict[str, list[tuple[Result, float]]] = {}
@@ -107,4 +132,7 @@ def main(seeds: int = 20) -> None:
 
 
 if __name__ == "__main__":
-    main(*(int(argument) for argument in sys.argv[1:2]))
+    if sys.argv[1:] and Path(sys.argv[1]).is_dir():
+        compare(Path(sys.argv[1]))
+    else:
+        main(*(int(argument) for argument in sys.argv[1:2]))

@@ -119,9 +119,10 @@ class Page:
         words = _PAGE.unpack_from(self._map)
         host_s = time.monotonic()
         now_s = self._at(host_s, words)
+        stands = host_s - now_s > max(words[_OFFSETS:_PROCESSES]) + _STILL_S
         if (
-            host_s - now_s > max(words[_OFFSETS:_PROCESSES]) + _STILL_S
-        ):  # time stood still; it goes on from there
+            stands and words[_HOLDS + seat] + SLACK_S <= now_s + _STILL_S
+        ):  # because of this owner: it goes on from there
             self._words[_OFFSETS + seat] = host_s - now_s
         self._words[_HOLDS + seat] = max(until_s, now_s)
 

@@ -100,6 +100,15 @@ def test_after_a_hang_longer_than_the_patience_time_goes_on_from_where_it_stood(
     assert page.now() == pytest.approx(100.4 + SLACK_S)
 
 
+def test_others_that_are_on_time_do_not_excuse_a_hang(host: Host, page: Page) -> None:
+    hung, busy = page.sit(), page.sit()
+    page.hold(hung, 100.0)
+    for _ in range(100):
+        host.time_s += PATIENCE_S / 50
+        page.hold(busy, page.now() + 0.01)
+    assert page.now() > 100.0 + PATIENCE_S / 2
+
+
 def test_time_does_not_wait_for_the_dead(host: Host, page: Page, tmp_path: Path) -> None:
     script = f"""
 from pathlib import Path
