@@ -88,7 +88,7 @@ class Page:
         return hold_s + SLACK_S
 
     def _evict(self, seat: int, hold_s: float) -> None:
-        """Time goes on from where it stands without the owner of `seat`, until it asks for it again."""
+        """Time goes on from where it stands without the process of `seat`, until it asks for it again."""
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -96,7 +96,10 @@ class Page:
         try:
             if self._words[_HOLDS + seat] == hold_s:
                 self._words[_EVICTED] = time.monotonic() - hold_s - SLACK_S
-                self._words[_HOLDS + seat] = _NEVER
+                process = self._words[_PROCESSES + seat]
+                for other in range(SEATS):  # its other threads will not come either
+                    if self._words[_PROCESSES + other] == process:
+                        self._words[_HOLDS + other] = _NEVER
         finally:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 

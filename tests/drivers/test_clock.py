@@ -102,6 +102,7 @@ def test_after_a_hang_longer_than_the_patience_time_goes_on_from_where_it_stood(
 
 def test_others_that_are_on_time_do_not_excuse_a_hang(host: Host, page: Page) -> None:
     hung, busy = page.sit(), page.sit()
+    page._words[clock._PROCESSES + hung] = 1.0  # another process, which lives
     page.hold(hung, 100.0)
     for _ in range(100):
         host.time_s += PATIENCE_S / 50

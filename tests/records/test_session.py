@@ -53,6 +53,16 @@ def test_a_first_block_that_is_lost_is_noticed_too(
     assert session.finish().lost_blocks == 1
 
 
+def test_a_bus_that_was_opened_anew_counts_from_the_beginning(
+    tmp_path: Path, writer_in: Callable[..., Any], bench: Any
+) -> None:
+    session = _session(tmp_path, writer_in, can0=Reached(sequence=36, next_row=370))
+    session.put(TOPIC, encode_block(bench.block("can0", 10), 1))
+    session.put(TOPIC, encode_block(bench.block("can0", 10), 1))
+    report = session.finish()
+    assert (report.blocks, report.lost_blocks, report.problem) == (2, 0, "")
+
+
 def test_an_end_that_never_arrives_is_said(tmp_path: Path, writer_in: Callable[..., Any], bench: Any) -> None:
     session = _session(tmp_path, writer_in)
     session.put(TOPIC, encode_block(bench.block("can0", 10), 1))

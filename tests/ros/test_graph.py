@@ -83,7 +83,7 @@ def test_two_runs_in_one_graph_are_complete_and_leave_nothing_behind(
         assert integrity.rows > 2_000
         assert verify_seal(folder.path).ok
         evidence = json.loads((folder.path / "bench.json").read_text(encoding="utf-8"))
-        assert 0.0 < evidence["interlock_self_test_latency_s"] <= bench.interlock.silence
+        assert 0.0 <= evidence["interlock_self_test_latency_s"] <= bench.interlock.silence
         assert evidence["lost_blocks"] == 0
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 

@@ -58,6 +58,7 @@ class RecordingSession:
         self._oldest_s: float | None = None  # arrival of the message that is being written or waits first
         self._ending = False
         self._groups = dict(before or {})
+        self._awaited = set(self._groups)  # groups of which nothing has arrived yet in this recording
         self._blocks = self._lost = self._marks = 0
         self._problem = ""
         self._thread = threading.Thread(target=self._write_all, name="recorder", daemon=True)
@@ -120,6 +121,9 @@ class RecordingSession:
             return time.time_ns()
         layout = block_layout(data)
         before = self._groups.get(layout.group)
+        if layout.group in self._awaited and (layout.sequence, layout.first_row) == (0, 0):
+            before = None  # its bus was opened anew; it counts from the beginning
+        self._awaited.discard(layout.group)
         if before is not None and (layout.sequence, layout.first_row) != (
             before.sequence + 1,
             before.next_row,
