@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new release of pip" || true; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup check unit ros-test bench clean lock
+.PHONY: help demo test setup check unit graph ros-test bench clean lock
 
 help:                 ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -16,7 +16,7 @@ help:                 ## this list
 demo: setup           ## set up, then verify a reducer on the emulated bench through ROS 2; prints where the report lies
 	@$(BIN)/pilotbench demo
 
-test: setup check unit   ## set up, then every check and every test but those that watch the clock (ros-test)
+test: setup check unit graph   ## set up, then every check and every test but those that watch the wall's clock (ros-test)
 
 setup: $(VENV)/.ready ros_ws/install/.ready   ## virtual environment and ROS 2 workspace, nothing outside this folder
 
@@ -45,7 +45,10 @@ unit: setup           ## tests that need no ROS graph, in parallel
 	@$(BIN)/pytest -q -n 2 -m "not ros and not slow" --doctest-modules --ignore verification_platform/ros/client.py \
 	  tests drivers verification_platform test_protocols reports
 
-ros-test: setup       ## tests that start the ROS graph, one after another; they watch the clock and want a quiet machine
+graph: setup          ## tests that start the ROS graph on emulated wires, one after another
+	@$(BIN)/pytest -q -m "ros and not faults" tests || { echo "once more, what failed"; $(BIN)/pytest -q -m "ros and not faults" --last-failed tests; }
+
+ros-test: setup       ## all tests of the ROS graph, kills and cuts included; these watch the wall's clock and want a quiet machine
 	@$(BIN)/pytest -q -m ros tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m ros --last-failed tests; }
 
 BENCH := .cache/bench-venv

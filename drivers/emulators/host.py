@@ -178,6 +178,15 @@ class EmulatorHost:
         """May be called from any thread or signal handler."""
         self.loop.stop()
 
+    def unplug_lines(self) -> None:
+        """Fault injection, from any thread or signal handler: the adapters of all serial lines are pulled."""
+
+        def unplug(_now_s: float) -> None:
+            for line in self.lines.values():
+                line.close()
+
+        self.loop.post(unplug)
+
     def close(self) -> None:
         """After `run` has returned: remove sockets and ptys."""
         for server in self.servers.values():

@@ -9,8 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -82,15 +80,7 @@ def torque_off_at(events: Path, since_s: float) -> float:
     return max(torque.values(), default=float("nan"))
 
 
-def clock_of(graph: Path) -> contextlib.AbstractContextManager[Any]:
-    """The bench's clock, with a method `now`: the host's, when the bench is not patient."""
-    page = graph / "clock"
-    if page.exists():
-        return contextlib.closing(Page(page))
-    return contextlib.nullcontext(SimpleNamespace(now=time.monotonic))
-
-
-def await_torque_off(events: Path, broken_s: float, page: Any) -> float:
+def await_torque_off(events: Path, broken_s: float, page: Page) -> float:
     """As `torque_off_at`, giving the drives a second: a graph that ends at once must not take the witness with it."""
     give_up_s = time.monotonic() + 5.0
     while torque_off_at(events, broken_s) == float("inf"):
@@ -104,12 +94,12 @@ def await_torque_off(events: Path, broken_s: float, page: Any) -> float:
 def accident(bench: BenchDescription, order: Order, tmp_path: Path) -> Callable[..., Accident]:
     """Start the graph, run until the input turns, break something, and see how everything ends."""
 
-    def happen(break_it: Callable[[Graph], None], *, on_bench: BenchDescription | None = None) -> Accident:
+    def happen(break_it: Callable[[Graph], None]) -> Accident:
         broken: list[tuple[float, float]] = []  # on the bench's clock, and on the wall's
         run = new_run(tmp_path / "run", bench, order)
-        with Graph(on_bench or bench, order, tmp_path / "graph") as graph:
+        with Graph(bench, order, tmp_path / "graph") as graph:
             pids = [child.pid for child in graph.children.values()]
-            with clock_of(tmp_path / "graph") as page:
+            with contextlib.closing(Page(tmp_path / "graph" / "clock")) as page:
 
                 def watch(progress: Progress) -> None:
                     if not broken and abs(progress.live.get("input_speed", 0.0)) > _MOVING_RAD_S:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import select
@@ -17,7 +16,6 @@ from typing import Any
 import pytest
 
 from verification_platform.bench.description import BenchDescription
-from verification_platform.bench.devices import with_uris
 from verification_platform.bench.dut import Order
 from verification_platform.bench.liveness import HANG_FACTOR
 from verification_platform.bench.write import write_bench, write_dut
@@ -31,6 +29,8 @@ pytestmark = [pytest.mark.ros, pytest.mark.faults, pytest.mark.timeout(120)]
 
 TORQUE_OFF_S = 0.2
 END_S = 5.0
+#: After a hang patience comes first, counted in the bench's time, which on a loaded machine is slow.
+LONG_END_S = 60.0
 
 
 @pytest.mark.usefixtures("traceless")
@@ -55,33 +55,9 @@ def test_a_killed_process_takes_the_torque_off(victim: str, accident: Callable[.
 
 
 @pytest.mark.usefixtures("traceless")
-def test_a_dead_serial_line_takes_the_torque_off(
-    accident: Callable[..., Any], bench: BenchDescription, order: Order, tmp_path: Path
-) -> None:
-    """The torque transducers hang on another emulator; killing that one closes the pty under the driver."""
-    folder = tmp_path / "line"
-    folder.mkdir()
-    # Two emulators have two clocks, unless both go by the host's.
-    bench = bench.model_copy(update={"bench": bench.bench.model_copy(update={"patience": 0.0})})
-    only_line = with_uris(bench, {"can0": "unix:/nowhere"})
-    command = [
-        sys.executable,
-        "-m",
-        "verification_platform.bench.emulated",
-        "--seed",
-        "1",
-        "--run-dir",
-        str(folder),
-    ]
-    command += ["--bench", str(write_bench(only_line, folder / "bench.toml"))]
-    command += ["--dut", str(write_dut(order, folder / "dut.toml"))]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as line:
-        try:
-            assert line.stdout is not None
-            uri = json.loads(line.stdout.readline())["bus"]["rs485"]
-            seen = accident(lambda graph: line.kill(), on_bench=with_uris(bench, {"rs485": uri}))
-        finally:
-            line.kill()
+def test_a_dead_serial_line_takes_the_torque_off(accident: Callable[..., Any]) -> None:
+    """The adapter of the torque transducers is pulled: the pty is gone under the driver."""
+    seen = accident(lambda graph: os.kill(graph.children["emulator"].pid, signal.SIGUSR1))
     assert seen.reaction_s <= TORQUE_OFF_S
     assert seen.took_s <= END_S
     assert seen.outcome.status is RunStatus.ABORTED_SAFETY
@@ -98,7 +74,7 @@ def test_a_hanging_process_takes_the_torque_off(
     seen = accident(lambda graph: os.kill(graph.children[victim].pid, signal.SIGSTOP))
     patience_s = HANG_FACTOR * bench.interlock.silence
     assert seen.reaction_s <= patience_s + TORQUE_OFF_S
-    assert seen.took_s <= END_S + patience_s + bench.bench.patience
+    assert seen.took_s <= LONG_END_S
     assert not seen.outcome.finished
     lease = victim == "protocol_node" and "set-point lease" in seen.outcome.reason  # what it alone renews
     assert victim in seen.outcome.reason or lease

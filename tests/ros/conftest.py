@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -26,6 +27,31 @@ SHORT = {
     "steady_rate": "10000 %",
     "acceleration": "200 rad/s²",
 }
+
+
+#: Below this share of its processors a machine takes hours for what takes minutes.
+_LEAST_SHARE = 0.25
+_SPIN = """
+import time
+begun, used = time.perf_counter(), time.process_time()
+while time.perf_counter() - begun < 2.0:
+    pass
+print((time.process_time() - used) / (time.perf_counter() - begun))
+"""
+
+
+@pytest.fixture(scope="session")
+def processors() -> None:
+    """Skips, loudly, where a hypervisor gives this machine hardly any of its processors."""
+    spinning = [
+        subprocess.Popen([sys.executable, "-c", _SPIN], stdout=subprocess.PIPE, text=True)
+        for _ in os.sched_getaffinity(0)
+    ]
+    shares = [float(each.communicate()[0]) for each in spinning]
+    if sum(shares) / len(shares) < _LEAST_SHARE:
+        pytest.skip(
+            f"NOT RUN: this machine was given {sum(shares) / len(shares):.0%} of its processors, less than {_LEAST_SHARE:.0%}"
+        )
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from verification_platform.metrology.result import RunStatus
 from verification_platform.records import open_recording, verify_seal
 from verification_platform.ros import Graph
 
-pytestmark = [pytest.mark.ros, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.ros, pytest.mark.timeout(1200), pytest.mark.usefixtures("processors")]
 
 _RELAY = """
 import sys

@@ -6,10 +6,10 @@ behind them.
     python -m verification_platform.bench.emulated --bench benches/emulated.toml \\
         --dut duts/harmonic-25-100.toml --seed 1 --run-dir /tmp/run
 
-prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485":
-"serial:/dev/pts/3"}}``, and serves until SIGTERM, SIGINT or the death of its parent. Every switching of
-torque is written, with its stamp of the bench's clock, to ``emulator_events.jsonl`` in the run folder: the witness
-for the drives' own watchdogs.
+prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485": "serial:/dev/pts/3"},
+"clock": "/tmp/run/clock", "realtime": true}``, and serves until SIGTERM, SIGINT or the death of its parent; SIGUSR1
+pulls the adapters of its serial lines. Every switching of torque is written, with its stamp of the bench's clock, to
+``emulator_events.jsonl`` in the run folder: the witness for the drives' own watchdogs.
 """
 
 from __future__ import annotations
@@ -132,6 +132,7 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 clock.create(page, bench.bench.patience)
             host, uris = build_host(bench, make_plant(bench, order, seed), sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
+            signal.signal(signal.SIGUSR1, lambda *_: host.unplug_lines())
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: host.stop())
             try:
