@@ -41,9 +41,10 @@ check: setup          ## style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-unit: setup           ## tests that need no ROS graph, in parallel
-	@$(BIN)/pytest -q -n 2 -m "not ros and not slow" --doctest-modules --ignore verification_platform/ros/client.py \
+UNIT := -q -m "not ros and not slow" --doctest-modules --ignore verification_platform/ros/client.py \
 	  tests drivers verification_platform test_protocols reports
+unit: setup           ## tests that need no ROS graph, in parallel; what fails is tried once more alone (processors may be shared)
+	@$(BIN)/pytest -n 2 $(UNIT) || { echo "once more, what failed, alone"; $(BIN)/pytest --last-failed --last-failed-no-failures none $(UNIT); }
 
 graph: setup          ## tests that start the ROS graph on emulated wires, one after another
 	@$(BIN)/pytest -q -m "ros and not faults" tests || { echo "once more, what failed"; $(BIN)/pytest -q -m "ros and not faults" --last-failed tests; }
