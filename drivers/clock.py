@@ -31,7 +31,7 @@ from pathlib import Path
 #: Names the page for the processes of an emulated bench.
 ENVIRONMENT = "PILOTBENCH_CLOCK"
 #: Time passes a hold by this much: what a cycle's own work takes.
-SLACK_S = 0.0003
+SLACK_S = 0.0006
 #: Who waits for an answer lets time go on by strides: the answer may be there before it has been noticed.
 _STRIDE_S = 0.0005
 SEATS = 12

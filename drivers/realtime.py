@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import sys
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -62,12 +63,35 @@ class AwakeClock:
         return self.time_s
 
 
-def die_with_parent() -> None:
-    """SIGTERM for this process when its parent dies, however it dies (Linux)."""
+def keep_processors_awake() -> None:
+    """On a virtual machine, give every processor something to do at idle priority, until this process dies.
+
+    A hypervisor that is short of processors takes away those that halt, and a process that sleeps for a fraction of a
+    millisecond then wakes up tens of milliseconds later. Measured on such a machine with an emulated bench running: 75 %
+    stolen without, 2 to 5 % with this, and eight times the progress. To be called before any thread is started.
+    """
+    try:
+        virtual = " hypervisor" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return
+    if not virtual or not hasattr(os, "SCHED_IDLE"):
+        return
+    for processor in os.sched_getaffinity(os.getppid()):  # this process may be bound to one
+        if os.fork() == 0:
+            die_with_parent(signal.SIGKILL)
+            os.closerange(0, 64)
+            os.sched_setaffinity(0, {processor})
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+            while True:
+                pass
+
+
+def die_with_parent(with_signal: signal.Signals = signal.SIGTERM) -> None:
+    """A signal for this process when its parent dies, however it dies (Linux)."""
     parent = os.getppid()
     try:
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, with_signal)
     except (OSError, AttributeError):
         return
     if os.getppid() != parent:  # it died in between
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), with_signal)

@@ -31,7 +31,7 @@ from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_slave import EmulatedSlave
 from drivers.emulators.plant import Plant
 from drivers.modbus import model as modbus
-from drivers.realtime import claim_realtime, die_with_parent, quiet_interpreter
+from drivers.realtime import claim_realtime, die_with_parent, keep_processors_awake, quiet_interpreter
 
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, devices_on, family
@@ -128,6 +128,7 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             log = PowerLog(events)
             page = None
             if bench.bench.patience > 0:
+                keep_processors_awake()
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
             host, uris = build_host(bench, make_plant(bench, order, seed), sockets, log, paced=paced)
