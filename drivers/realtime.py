@@ -68,7 +68,7 @@ def keep_processors_awake() -> None:
 
     A hypervisor that is short of processors takes away those that halt, and a process that sleeps for a fraction of a
     millisecond then wakes up tens of milliseconds later. Measured on such a machine with an emulated bench running: 75 %
-    stolen without, 2 to 5 % with this, and eight times the progress. To be called before any thread is started.
+    stolen without, 2 to 5 % with this, and four times the progress. To be called before any thread is started.
     """
     try:
         virtual = " hypervisor" in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
