@@ -28,8 +28,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-#: Names the page for the processes of an emulated bench.
-ENVIRONMENT = "PILOTBENCH_CLOCK"
 #: Time passes a hold by this much: what a cycle's own work takes.
 SLACK_S = 0.0006
 #: Who waits for an answer lets time go on by strides: the answer may be there before it has been noticed.
@@ -156,12 +154,6 @@ def join(path: Path | None) -> None:
     before, _page = _page, None if path is None else Page(path)
     if before is not None:
         before.close()
-
-
-def join_environment() -> None:
-    """Go by the page that the environment names, if it names one. Raises OSError."""
-    named = os.environ.get(ENVIRONMENT)
-    join(Path(named) if named else None)
 
 
 def now() -> float:

@@ -80,7 +80,7 @@ class EventLoop:
     def _serve(self) -> None:
         while not self._stopping:
             due = self._timers[0][0] if self._timers else None
-            until = None if due is None else due
+            until = due
             if clock.waits():
                 horizon = self.clock() + HORIZON_S
                 until = horizon if due is None else min(due, horizon)
