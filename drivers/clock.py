@@ -6,9 +6,9 @@ up its share, a loaded CI machine), time stands still for all of them until it h
 that a real bench would not have skipped.
 
 How: the processes share one page. A thread for which time is to wait has a seat in it with a *hold*, the time
-at which it next has something to do; time never passes a hold by more than `SLACK_S`. Whoever is dead, or overdue by
-more than the page's patience, no longer counts, and time goes on from where it stood: a hang is still a hang, and shows
-as silence like anywhere else.
+at which it next has something to do; time never passes a hold by more than `SLACK_S`. Whoever is dead or stopped, or
+overdue by more than the page's patience, no longer counts, and time goes on from where it stood: a hang is still a
+hang, and shows as silence like anywhere else.
 
     clock.create(path, patience_s=1.0)      # the emulator, once
     clock.join(path)                        # every other process
@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import math
 import mmap
 import os
 import struct
@@ -29,11 +30,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 #: Time passes a hold by this much: what a cycle's own work takes.
-SLACK_S = 0.0006
+SLACK_S = 0.0004
 #: Who waits for an answer lets time go on by strides: the answer may be there before it has been noticed.
-_STRIDE_S = 0.0005
+_STRIDE_S = 0.0003
 SEATS = 12
-#: An owner that is so late is looked at: does it live?
+#: An owner that is so late is looked at: does it run?
 _LATE_S = 0.02
 #: Who waits while time stands still looks first after the shorter, in the end after the longer of these: whoever is
 #: waited for needs the processor more.
@@ -42,11 +43,12 @@ _NEVER = float("inf")
 #: Differences below this are the rounding of float64.
 _STILL_S = 1e-7
 #: Words of the page, float64: patience; by seat: hold, then offset to the host's clock; one more offset, written
-#: under the file's lock when an owner is shown the door; by seat: process.
+#: under the file's lock when an owner is shown the door; by seat: process; how often the emulator
+#: has begun to look for requests, and half as much more while it works on what it found.
 #: A reader takes holds, offsets, the host's clock, in this order, and an owner writes its offset before its hold, so that
 #: whoever is held up between two of them sees too early a time, never one that has not come yet.
-_HOLDS, _OFFSETS, _EVICTED, _PROCESSES = 1, 1 + SEATS, 1 + 2 * SEATS, 2 + 2 * SEATS
-_PAGE = struct.Struct(f"={2 + 3 * SEATS}d")
+_HOLDS, _OFFSETS, _EVICTED, _PROCESSES, _LOOKS = 1, 1 + SEATS, 1 + 2 * SEATS, 2 + 2 * SEATS, 2 + 3 * SEATS
+_PAGE = struct.Struct(f"={3 + 3 * SEATS}d")
 
 
 class Page:
@@ -65,7 +67,7 @@ class Page:
 
     @staticmethod
     def write(path: Path, patience_s: float) -> None:
-        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * (2 * SEATS + 1)))
+        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * (2 * SEATS + 2)))
 
     def now(self) -> float:
         """Seconds on the bench's clock."""
@@ -78,10 +80,10 @@ class Page:
         return raw_s if raw_s <= held_s else self._held(raw_s, words)
 
     def _held(self, raw_s: float, words: tuple[float, ...]) -> float:
-        """Where the most overdue owner holds the time. It is shown the door when it is dead, or patience is at an end."""
+        """Where the most overdue owner holds the time. It is shown the door when it does not run, or patience is at an end."""
         hold_s, seat = min(zip(words[_HOLDS:_OFFSETS], range(SEATS), strict=True))
         late_s = raw_s - hold_s - SLACK_S
-        if late_s > self._patience_s or (late_s > _LATE_S and not _alive(int(words[_PROCESSES + seat]))):
+        if late_s > self._patience_s or (late_s > _LATE_S and not _runs(int(words[_PROCESSES + seat]))):
             self._evict(seat, hold_s)
         return hold_s + SLACK_S
 
@@ -107,7 +109,7 @@ class Page:
         try:
             for seat in range(1) if emulator else range(1, SEATS):
                 process = int(self._words[_PROCESSES + seat])
-                if process == 0 or not _alive(process):
+                if process == 0 or not _runs(process):
                     self._words[_HOLDS + seat] = _NEVER
                     self._words[_PROCESSES + seat] = float(os.getpid())
                     return seat
@@ -128,10 +130,22 @@ class Page:
         self._words[_HOLDS + seat] = max(until_s, now_s)
 
     def knock(self) -> None:
-        """The emulator has something to do now."""
+        """The emulator is about to get something to do."""
         now_s = self.now()
         if self._words[_HOLDS] != _NEVER:
             self._words[_HOLDS] = min(self._words[_HOLDS], now_s)
+
+    def look(self, *, works: bool) -> None:
+        """The emulator is about to look for requests, or to work on those it found."""
+        self._words[_LOOKS] = math.floor(self._words[_LOOKS]) + (0.5 if works else 1.0)
+
+    def answered_by(self) -> float:
+        """The look with which a request that has just been sent will have been seen to."""
+        return math.floor(self._words[_LOOKS] + 0.5) + 1.0
+
+    def answered(self, look: float) -> bool:
+        """Whether the emulator has come to that look, or is not there."""
+        return self._words[_LOOKS] >= look or self._words[_HOLDS] == _NEVER
 
     def rise(self, seat: int) -> None:
         self._words[_HOLDS + seat] = _NEVER
@@ -185,15 +199,29 @@ def wait_s(until_s: float) -> float:
     """As `left_s`, for the calling thread that is about to block until an answer comes or `until_s`."""
     if _page is None:
         return left_s(until_s)
+    if not _page.answered(getattr(_mine, "look", 0.0)):  # whatever hold the emulator is about to write
+        waiting(now())
+        return _GLANCES_S[0]
     stride_s = min(until_s, now() + _STRIDE_S)
     waiting(stride_s)
     return 0.0 if until_s <= now() else min(left_s(until_s), max(left_s(stride_s), _GLANCES_S[0]))
 
 
-def knock() -> None:
-    """The calling thread has sent the emulator something to do: time waits for it."""
+@contextlib.contextmanager
+def request() -> Iterator[None]:
+    """Around the sending of something that the emulator is to see to: time waits for it."""
+    if _page is None:
+        yield
+        return
+    _page.knock()
+    yield
+    _mine.look = _page.answered_by()
+
+
+def look(*, works: bool = False) -> None:
+    """The emulator is about to look for what it was sent, or to work on it."""
     if _page is not None:
-        _page.knock()
+        _page.look(works=works)
 
 
 def waiting(until_s: float) -> None:
@@ -225,10 +253,10 @@ def seat(*, emulator: bool = False) -> Iterator[None]:
         _mine.seat = None
 
 
-def _alive(process: int) -> bool:
-    """Whether a process exists and is not just a remainder that nobody has collected yet."""
+def _runs(process: int) -> bool:
+    """Whether a process exists, is not stopped, and not just a remainder that nobody has collected yet."""
     try:
         status = Path(f"/proc/{process}/stat").read_bytes()
     except OSError:
         return False
-    return status.rpartition(b")")[2].split()[0] not in (b"Z", b"X")
+    return status.rpartition(b")")[2].split()[0] not in (b"Z", b"X", b"T")

@@ -85,11 +85,13 @@ class EventLoop:
                 horizon = self.clock() + HORIZON_S
                 until = horizon if due is None else min(due, horizon)
                 clock.waiting(until)
+            clock.look()
             events = self._selector.select(None if until is None else self._left_s(until))
             if due is not None and self.on_frozen is not None and self.clock() - due > FROZEN_S:
                 self.on_frozen(self.clock() - due)
+            clock.look(works=True)
             if clock.waits():
-                clock.waiting(self.clock())  # while it works
+                clock.waiting(self.clock())
             for key, _ in events:
                 key.data(self.clock())
             while self._timers and self._timers[0][0] <= self.clock():

@@ -48,9 +48,9 @@ class SerialStream:
         return float(1 + self._port.bytesize + parity + self._port.stopbits)
 
     def write(self, data: bytes) -> None:
-        clock.knock()
         try:
-            self._port.write(data)
+            with clock.request():
+                self._port.write(data)
         except serial.SerialTimeoutException as error:
             raise TransportTimeout(self.name, "transmit buffer stays full", "check the adapter") from error
         except _GONE as error:
@@ -58,6 +58,8 @@ class SerialStream:
 
     def read_exactly(self, count: int, deadline_s: float) -> bytes:
         while len(self._buffer) < count:
+            if self._fill(0.0):
+                continue
             left = clock.wait_s(deadline_s)
             if not self._fill(left) and left <= 0:
                 raise TransportTimeout(self.name, f"{len(self._buffer)} of {count} bytes before the deadline")

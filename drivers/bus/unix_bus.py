@@ -30,9 +30,9 @@ class UnixFrameBus:
         self._socket.setblocking(False)
 
     def send(self, frame: Frame) -> None:
-        clock.knock()
         try:
-            self._socket.send(frame.pack())
+            with clock.request():
+                self._socket.send(frame.pack())
         except BlockingIOError as error:
             self.counters["tx_full"] += 1
             raise TransportTimeout(

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -35,7 +34,7 @@ from verification_platform.metrology.result import RunStatus
 
 from .children import Child, end
 from .environment import own_domain, ros_environment
-from .graph import PACKAGE, NodeSpec, device_node_name, nodes_for
+from .graph import PACKAGE, NodeSpec, nodes_for
 from .watch import Watch
 
 CLIENT, EMULATOR = "client", "emulator"
@@ -74,11 +73,6 @@ class Graph:
         self._remappings = remappings or {}
         self.children: dict[str, Child] = {}
         self.environment: dict[str, str] = {}
-        self._masters_of_emulated_drives = {
-            device_node_name(bus)
-            for bus, record in bench.bus.items()
-            if record.uri == EMULATED and bench.actuators_on(bus)
-        }
         self._stack = contextlib.ExitStack()
         self._watch = Watch()
 
@@ -133,10 +127,6 @@ class Graph:
 
     def _spawn(self, name: str, command: list[str], *, pipe: bool = False) -> None:
         child = Child(name, command, self.environment, self.work_dir / f"{name}.log", pipe=pipe)
-        if name == EMULATOR or name in self._masters_of_emulated_drives:
-            # A processor that a hypervisor takes away for a while then stops drive and master alike, as it never would on a
-            # real bench: the emulated drive's watchdog must not take the loss of one processor for the death of its master.
-            os.sched_setaffinity(child.pid, {max(os.sched_getaffinity(0))})
         self.children[name] = child
         self._watch.add(child)
 
