@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -165,6 +167,61 @@ def test_a_knock_makes_time_wait_for_the_emulator(host: Host, page: Page) -> Non
     page.hold(emulator, 100.5)
     host.time_s = 100.25
     assert page.now() == pytest.approx(100.15 + SLACK_S)
+
+
+def test_a_request_holds_the_time_until_the_emulator_has_seen_to_it(host: Host, page: Page) -> None:
+    emulator = page.sit(emulator=True)
+    page.look(works=False)  # it looks, and nothing is there
+    with clock.seat():
+        with clock.request():
+            pass
+        page.hold(emulator, 100.5)  # it moved its hold before it found the request
+        assert clock.wait_s(101.0) > 0
+        host.time_s = 100.2
+        assert page.now() == pytest.approx(100.0 + SLACK_S)
+        page.look(works=True)
+        page.look(works=False)
+        clock.wait_s(101.0)
+        host.time_s = 100.3
+        assert page.now() > 100.0 + SLACK_S
+
+
+def test_a_request_while_the_emulator_works_waits_for_the_look_after_the_next(host: Host, page: Page) -> None:
+    page.sit(emulator=True)
+    page.hold(0, 100.5)
+    page.look(works=False)
+    assert page.answered_by() == 2  # it sleeps, and wakes up for the request
+    page.look(works=True)
+    due = page.answered_by()
+    page.look(works=False)
+    assert not page.answered(due)
+    page.look(works=True)
+    page.look(works=False)
+    assert page.answered(due)
+
+
+def test_nobody_waits_for_an_emulator_that_is_gone(host: Host, page: Page) -> None:
+    assert page.answered(page.answered_by())
+
+
+def test_time_does_not_wait_for_a_stopped_process(host: Host, page: Page) -> None:
+    seat = page.sit()
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        page._words[clock._PROCESSES + seat] = float(child.pid)
+        page.hold(seat, 100.0)
+        host.time_s = 100.1
+        assert page.now() == pytest.approx(100.0 + SLACK_S)
+        host.time_s = 100.2
+        assert page.now() == pytest.approx(100.0 + SLACK_S)  # it lives
+        child.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, child.pid, os.WSTOPPED)
+        page.now()  # shows it the door
+        host.time_s = 100.3
+        assert page.now() == pytest.approx(100.1 + SLACK_S)
+    finally:
+        child.kill()
+        child.wait()
 
 
 actions = st.lists(
