@@ -66,6 +66,8 @@ _WORDS = {
     "loop": Text("全幅循环", "full loop"),
     "small": Text("小幅循环", "small loop"),
     "zero": Text("零点", "zero"),
+    "before": Text("试验前", "before the loops"),
+    "after": Text("试验后", "after the loops"),
 }
 
 
