@@ -15,6 +15,7 @@ pulls the adapters of its serial lines. Every switching of torque is written, wi
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shutil
 import signal
@@ -31,7 +32,7 @@ from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_slave import EmulatedSlave
 from drivers.emulators.plant import Plant
 from drivers.modbus import model as modbus
-from drivers.realtime import claim_realtime, die_with_parent, keep_processors_awake, quiet_interpreter
+from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
 
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, devices_on, family
@@ -124,11 +125,12 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
     if len(str(sockets / "").encode()) + 1 + max(map(len, bench.bus)) + len(".sock") > LONGEST_PATH:
         own_folder = sockets = Path(tempfile.mkdtemp(prefix="pilotbench-"))  # UNIX socket paths are short
     try:
-        with (run_dir / EVENTS).open("a", encoding="utf-8") as events:
+        with contextlib.ExitStack() as stack:
+            events = stack.enter_context((run_dir / EVENTS).open("a", encoding="utf-8"))
             log = PowerLog(events)
             page = None
             if bench.bench.patience > 0:
-                keep_processors_awake()
+                stack.enter_context(processors_awake())
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
             host, uris = build_host(bench, make_plant(bench, order, seed), sockets, log, paced=paced)
