@@ -66,7 +66,7 @@ clean:                ## remove everything that `make` has made
 	rm -rf $(VENV) .cache ros_ws/build ros_ws/install ros_ws/log
 
 lock:                 ## renew requirements/lock.txt from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/lock.txt \
+	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/lock.txt \
 	  --extra core --extra ros --extra ros-build --extra report --extra cluster --extra test --extra dev
-	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
+	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
 	  --extra bench
