@@ -50,6 +50,7 @@ from drivers.device import (
     TransportLost,
     TransportTimeout,
 )
+from drivers.family import Column
 from drivers.realtime import AwakeClock
 
 MASTER = 127
@@ -58,15 +59,6 @@ LARGEST_LOAD = 0.6
 _BITS = tuple(wire_bits(n) for n in range(9))
 #: Uploads of 1018h:00…04 in turn, so that the answer to an earlier barrier is not taken for that of a later one.
 _BARRIERS = tuple(bytes((0x40, 0x18, 0x10, subindex)) + bytes(4) for subindex in range(5))
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """A column of the row: signal `signal` of `device`, under the name `channel`."""
-
-    channel: str
-    device: str
-    signal: str
 
 
 @dataclass(slots=True)

@@ -3,6 +3,9 @@
 `EmulatorHost` serves any number of CAN hubs and serial lines on one event loop. The plant is brought to the
 present on every request; all nodes of a CAN bus latch it at the same instant when a SYNC arrives; the
 devices' own watchdogs run on timers, so they fire although nobody sends anything any more.
+
+What a family brings along: for CAN an `EmulatedCanNode` and a plan that builds it; for a serial line or TCP an
+`EmulatedLine` with all of its devices (see `drivers.emulators.families`).
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 from drivers import clock
 from drivers.bus.can_hub import CanHub
@@ -28,42 +32,104 @@ from drivers.emulators.servo402 import EmulatedServo, PowerEvent
 IDLE_S = 0.02
 
 
+class EmulatedCanNode(Protocol):
+    """A device on an emulated CAN bus. Nothing in it blocks; times are of the bench's clock."""
+
+    def start(self, now_s: float) -> None:
+        """Power-up."""
+
+    def on_frame(self, frame: Frame, now_s: float) -> None:
+        """Every frame on the bus but its own and SYNC (080h)."""
+
+    def latch(self, now_s: float) -> None:
+        """SYNC, first phase: read the plant. A family without SYNC does nothing here."""
+
+    def answer(self, now_s: float) -> None:
+        """SYNC, second phase."""
+
+    def next_due(self) -> float:
+        """When `tick` wants to be called next: telemetry, heartbeat, watchdog; inf for never."""
+        ...
+
+    def tick(self, now_s: float) -> None: ...
+
+    def excuse(self, frozen_s: float) -> None:
+        """The emulator itself stood still for so long: a watchdog must not count it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an emulated device is given: the machine behind it, and who wants to know of its torque.
+
+    `advance(now_s)` brings the plant to the present; whoever reads the plant outside SYNC calls it first.
+    """
+
+    plant: Plant
+    advance: Callable[[float], None]
+    on_power: PowerEvent
+    loop: EventLoop
+
+
+class CanNodePlan(Protocol):
+    """An emulated node to be built; `name` is the plant's name for it."""
+
+    @property
+    def name(self) -> str: ...
+
+    def build(self, around: Surroundings, send: Callable[[Frame], None]) -> EmulatedCanNode: ...
+
+
+class EmulatedLine(Protocol):
+    """A serial line (or TCP port) with its devices. `uri` is what a bench description names."""
+
+    @property
+    def uri(self) -> str: ...
+
+    def excuse(self, frozen_s: float) -> None:
+        """See `EmulatedCanNode.excuse`."""
+
+    def close(self) -> None:
+        """Pull the adapter. Idempotent."""
+
+
 @dataclass(frozen=True, slots=True)
 class CanSeatPlan:
-    """An emulated node to be built: `name` is the plant's name for it."""
+    """An emulated CANopen node to be built."""
 
     name: str
     node: int
     model: CanopenModel
     serial: int = 1
 
+    def build(self, around: Surroundings, send: Callable[[Frame], None]) -> EmulatedNode:
+        if self.model.profile == "cia402":
+            return EmulatedServo(
+                self.name, self.node, self.model, around.plant, send, self.serial, around.on_power
+            )
+        return EmulatedEncoder(self.name, self.node, self.model, around.plant, send, self.serial)
+
 
 class CanRack:
     """The emulated nodes of one bus: a seat at the hub each, with SYNC shared out in two phases."""
 
-    def __init__(self, hub: CanHub, advance: Callable[[float], None], loop: EventLoop) -> None:
-        self.hub, self._advance, self._loop = hub, advance, loop
-        self.nodes: dict[str, EmulatedNode] = {}
+    def __init__(self, hub: CanHub, around: Surroundings) -> None:
+        self.hub, self._around = hub, around
+        self._advance, self._loop = around.advance, around.loop
+        self.nodes: dict[str, Any] = {}  # EmulatedCanNode, and what its family adds for tests
         self._seats: dict[str, _NodeSeat] = {}
         self._timer_s = float("inf")
         self._ear = _SyncSeat(self)
         hub.join(self._ear)
 
-    def add(self, plan: CanSeatPlan, plant: Plant, on_power: PowerEvent) -> EmulatedNode:
-        seat = _NodeSeat(self)
+    def add(self, plan: CanNodePlan) -> None:
+        seat = _NodeSeat()
 
         def send(frame: Frame) -> None:
             self.hub.transmit(seat, frame, self._loop.clock())
 
-        node: EmulatedNode
-        if plan.model.profile == "cia402":
-            node = EmulatedServo(plan.name, plan.node, plan.model, plant, send, plan.serial, on_power)
-        else:
-            node = EmulatedEncoder(plan.name, plan.node, plan.model, plant, send, plan.serial)
-        seat.node = node
+        seat.node = node = plan.build(self._around, send)
         self.hub.join(seat)
         self.nodes[plan.name], self._seats[plan.name] = node, seat
-        return node
 
     def start(self, now_s: float) -> None:
         for node in self.nodes.values():
@@ -106,9 +172,8 @@ class CanRack:
 class _NodeSeat:
     """Hands frames to one node; SYNC is dealt with for all of them together."""
 
-    def __init__(self, rack: CanRack) -> None:
-        self._rack = rack
-        self.node: EmulatedNode | None = None
+    def __init__(self) -> None:
+        self.node: EmulatedCanNode | None = None
 
     def deliver(self, frame: Frame, now_s: float) -> None:
         if self.node is not None and frame.can_id != SYNC_ID:
@@ -129,33 +194,37 @@ class EmulatorHost:
 
     def __init__(self, plant: Plant, on_power: PowerEvent = lambda *_: None) -> None:
         self.plant, self.loop = plant, EventLoop()
-        self._on_power = on_power
+        self.around = Surroundings(plant, self.advance, on_power, self.loop)
         self._begin_s = clock.now()
         self.frozen_s = (
             0.0  # time in which this process was not scheduled; its devices did not live through it
         )
         self.on_frozen: Callable[[float, float], None] | None = None
         self.racks: dict[str, CanRack] = {}
-        self.lines: dict[str, RtuLine] = {}
+        self.lines: dict[str, EmulatedLine] = {}
         self.servers: dict[str, HubServer] = {}
 
     def can(
-        self, bus: str, path: Path, bitrate: int, plans: Sequence[CanSeatPlan], *, paced: bool = False
+        self, bus: str, path: Path, bitrate: int, plans: Sequence[CanNodePlan], *, paced: bool = False
     ) -> str:
         """Add a CAN bus that listens at `path`; returns its URI."""
         hub = CanHub(bitrate, paced=paced)
-        rack = CanRack(hub, self.advance, self.loop)
+        rack = CanRack(hub, self.around)
         for plan in plans:
-            rack.add(plan, self.plant, self._on_power)
+            rack.add(plan)
         server = HubServer(path, hub, self.loop, rack.settle)
         self.racks[bus], self.servers[bus] = rack, server
         rack.start(self.loop.clock())
         return server.uri
 
+    def line(self, bus: str, line: EmulatedLine) -> str:
+        """Add a serial line with its devices; returns its URI."""
+        self.lines[bus] = line
+        return line.uri
+
     def serial(self, bus: str, baudrate: int, slaves: Sequence[EmulatedSlave]) -> str:
-        """Add a serial line on a new pty; returns its URI."""
-        self.lines[bus] = RtuLine(self.loop, self.advance, slaves, baudrate)
-        return self.lines[bus].uri
+        """Add a line of Modbus slaves on a new pty; returns its URI."""
+        return self.line(bus, RtuLine(self.loop, self.advance, slaves, baudrate))
 
     def advance(self, now_s: float) -> None:
         """Bring the plant to the present."""
@@ -168,6 +237,8 @@ class EmulatorHost:
         for rack in self.racks.values():
             for node in rack.nodes.values():
                 node.excuse(frozen_s)
+        for line in self.lines.values():
+            line.excuse(frozen_s)
 
     def run(self) -> None:
         self.loop.on_frozen = self._frozen

@@ -2,20 +2,17 @@
 
 The line is silent for other units, drops frames with a wrong CRC, and takes the time that a real one would:
 the answer appears after the request, the device's turnaround and its own bytes have passed at the baud rate.
-A pty has a buffer of 4 KB, so only whole frames are ever dropped.
 """
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
-import tty
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from drivers.bus.event_loop import EventLoop
 from drivers.emulators.plant import Plant
+from drivers.emulators.pty_line import PtyLine
 from drivers.modbus.codec import (
     Function,
     exception,
@@ -29,7 +26,6 @@ from drivers.modbus.codec import (
 from drivers.modbus.model import ModbusModel
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
-BITS_PER_BYTE = 10.0
 
 
 class EmulatedSlave:
@@ -97,7 +93,7 @@ class EmulatedSlave:
 
 
 class RtuLine:
-    """A pty with its slaves. `uri` is what a bench description names."""
+    """A serial line with its slaves. `uri` is what a bench description names."""
 
     def __init__(
         self,
@@ -108,35 +104,19 @@ class RtuLine:
     ) -> None:
         self._loop, self._advance = loop, advance
         self._slaves = {slave.unit: slave for slave in slaves}
-        self._byte_s = BITS_PER_BYTE / baudrate
         self._silence_s = silence_s(baudrate)
         self._buffer = bytearray()
         self._heard_s = -math.inf
         self.answered = self.rejected = 0
-        self._master, self._slave = os.openpty()
-        tty.setraw(self._slave)
-        os.set_blocking(self._master, False)
-        self.path = os.ttyname(self._slave)
-        loop.watch(self._master, self._on_readable)
+        self._line = PtyLine(loop, baudrate, self._on_bytes)
+        self.uri, self.path, self.close = self._line.uri, self._line.path, self._line.close
 
-    @property
-    def uri(self) -> str:
-        return f"serial:{self.path}"
+    def excuse(self, frozen_s: float) -> None:
+        """Transducers watch nobody."""
 
-    def close(self) -> None:
-        """Pull the adapter."""
-        if self._master >= 0:
-            self._loop.unwatch(self._master)
-            os.close(self._master)
-            os.close(self._slave)
-            self._master = self._slave = -1
-
-    def _on_readable(self, now_s: float) -> None:
-        try:
-            chunk = os.read(self._master, 4096)
-        except OSError:
-            return
-        if self._buffer and now_s - self._heard_s > self._silence_s + len(self._buffer) * self._byte_s:
+    def _on_bytes(self, chunk: bytes, now_s: float) -> None:
+        byte_s = self._line.byte_s
+        if self._buffer and now_s - self._heard_s > self._silence_s + len(self._buffer) * byte_s:
             self._reject()  # a pause within a frame ends it
         self._heard_s = now_s
         self._buffer += chunk
@@ -157,7 +137,7 @@ class RtuLine:
             del self._buffer[:size]
             slave = self._slaves.get(unit)
             if slave is not None and not slave.mute:
-                due = now_s + size * self._byte_s + slave.model.turnaround_s + slave.extra_delay_s
+                due = now_s + size * byte_s + slave.model.turnaround_s + slave.extra_delay_s
                 self._loop.call_at(due, partial(self._answer, slave, pdu))
 
     def _reject(self) -> None:
@@ -173,10 +153,8 @@ class RtuLine:
         if slave.truncate > 0:
             slave.truncate -= 1
             del adu[-3:]
-        self._loop.call_at(now_s + len(adu) * self._byte_s, lambda _now: self._send(bytes(adu)))
+        self._loop.call_at(now_s + len(adu) * self._line.byte_s, lambda _now: self._send(bytes(adu)))
 
     def _send(self, adu: bytes) -> None:
-        if self._master >= 0:
-            with contextlib.suppress(OSError):  # buffer full or nobody there: the frame is lost as a whole
-                os.write(self._master, adu)
-                self.answered += 1
+        if self._line.send(adu):
+            self.answered += 1

@@ -29,6 +29,7 @@ from drivers.device import (
     Row,
     TransportLost,
 )
+from drivers.family import Column
 from drivers.modbus.codec import silence_s
 from drivers.modbus.device import ModbusDevice
 from drivers.modbus.rtu import BITS_PER_BYTE, RtuMaster
@@ -37,7 +38,7 @@ LARGEST_LOAD = 0.8
 
 
 class ModbusGroup:
-    """Implements `drivers.device.Group`; `columns` are (channel, device, signal).
+    """Implements `drivers.device.Group`.
 
     Raises ValueError when the line could not carry the cycle.
     """
@@ -46,7 +47,7 @@ class ModbusGroup:
         self,
         name: str,
         devices: Sequence[ModbusDevice],
-        columns: Sequence[tuple[str, str, str]],
+        columns: Sequence[Column],
         *,
         uri: str,
         baudrate: int,
@@ -58,8 +59,8 @@ class ModbusGroup:
         self._devices = {device.name: device for device in devices}
         self._fast = tuple(d for d in devices if d.every_cycle)
         self._slow = tuple(d for d in devices if not d.every_cycle)
-        self._channels = tuple(channel for channel, _, _ in columns)
-        self._columns = tuple((self._devices[device], signal) for _, device, signal in columns)
+        self._channels = tuple(c.channel for c in columns)
+        self._columns = tuple((self._devices[c.device], c.signal) for c in columns)
         standard = silence_s(baudrate)
         self._gap_s = max(
             (standard if d.model.silence_s is None else d.model.silence_s for d in devices), default=standard

@@ -13,11 +13,12 @@ import pytest
 
 from drivers.canopen.drive import Cia402Drive
 from drivers.canopen.encoder import Cia406Encoder
-from drivers.canopen.group import CanopenGroup, Column
+from drivers.canopen.group import CanopenGroup
 from drivers.canopen.model import load_model as canopen_model
 from drivers.device import Command, Mode
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_slave import EmulatedSlave
+from drivers.family import Column
 from drivers.modbus.device import ModbusDevice
 from drivers.modbus.group import ModbusGroup
 from drivers.modbus.model import load_model as modbus_model
@@ -173,10 +174,10 @@ def modbus_group(bench: Bench) -> Iterator[ModbusGroup]:
         "rs485",
         [ModbusDevice(name, unit, modbus_model(model)) for name, (unit, model) in UNITS.items()],
         [
-            ("input_torque", "TQ1", "torque"),
-            ("output_torque", "TQ2", "torque"),
-            ("housing_temperature", "TMP", "temperature_1"),
-            ("ambient_temperature", "TMP", "temperature_2"),
+            Column("input_torque", "TQ1", "torque"),
+            Column("output_torque", "TQ2", "torque"),
+            Column("housing_temperature", "TMP", "temperature_1"),
+            Column("ambient_temperature", "TMP", "temperature_2"),
         ],
         uri=bench.serial_uri,
         baudrate=115_200,

@@ -12,7 +12,7 @@ import pytest
 from drivers.bus.can_hub import Fault, FaultKind
 from drivers.canopen.drive import Cia402Drive
 from drivers.canopen.encoder import Cia406Encoder
-from drivers.canopen.group import CanopenGroup, Column
+from drivers.canopen.group import CanopenGroup
 from drivers.canopen.model import load_model
 from drivers.device import (
     BusOff,
@@ -29,6 +29,7 @@ from drivers.device import (
     TransportTimeout,
     WatchdogRefused,
 )
+from drivers.family import Column
 
 PERIOD_S = 0.004
 

@@ -10,15 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from drivers.canopen import model as canopen
-from drivers.canopen.drive import Cia402Drive
-from drivers.canopen.encoder import Cia406Encoder
-from drivers.canopen.group import CanopenGroup, Column
-from drivers.canopen.node import CanopenNode
-from drivers.device import Group, Mode, Signal
-from drivers.modbus import model as modbus
-from drivers.modbus.device import ModbusDevice
-from drivers.modbus.group import ModbusGroup
+from drivers.device import Group, Mode
+from drivers.families import models
+from drivers.family import BusPlan, Column, DevicePlan, Family, ModelInfo
 
 from .description import BenchDescription, BenchError, Device
 
@@ -33,33 +27,27 @@ def with_uris(bench: BenchDescription, uris: Mapping[str, str], clock: str | Non
     Raises BenchError for a bus that the bench does not have.
     """
     for bus in uris:
-        if bus not in bench.bus:
-            raise BenchError(f"bench {bench.bench.id} has no bus {bus!r}, only {', '.join(bench.bus)}")
+        _known_bus(bench, bus)
     buses = {n: b.model_copy(update={"uri": uris[n]}) if n in uris else b for n, b in bench.bus.items()}
     header = bench.bench if clock is None else bench.bench.model_copy(update={"clock": Path(clock)})
     return bench.model_copy(update={"bus": buses, "bench": header})
 
 
-def family(bench: BenchDescription, bus: str) -> str:
-    """Device family of a bus: ``canopen`` or ``modbus``. Raises BenchError for an unknown model or a mixed
-    bus.
-    """
-    if bus not in bench.bus:
-        raise BenchError(f"bench {bench.bench.id} has no bus {bus!r}, only {', '.join(bench.bus)}")
-    families: dict[str, str] = {}
+def family(bench: BenchDescription, bus: str) -> Family:
+    """Device family of a bus. Raises BenchError for an unknown model or a mixed bus."""
+    _known_bus(bench, bus)
+    families: dict[str, Family] = {}
     for name, device in devices_on(bench, bus).items():
-        if device.model in canopen.known_models():
-            families[name] = "canopen"
-        elif device.model in modbus.known_models():
-            families[name] = "modbus"
-        else:
-            known = ", ".join((*canopen.known_models(), *modbus.known_models()))
-            raise BenchError(f"device {name}: unknown model {device.model!r}; known are {known}")
-    found = sorted(set(families.values()))
-    if len(found) != 1:
-        what = f"devices of the families {', '.join(found)}" if found else "no device"
+        if device.model not in models():
+            raise BenchError(
+                f"device {name}: unknown model {device.model!r}; known are {', '.join(sorted(models()))}"
+            )
+        found = models()[device.model]
+        families[found.name] = found
+    if len(families) != 1:
+        what = f"devices of the families {', '.join(sorted(families))}" if families else "no device"
         raise BenchError(f"bus {bus} has {what}; a bus carries devices of one family")
-    return found[0]
+    return next(iter(families.values()))
 
 
 def devices_on(bench: BenchDescription, bus: str) -> dict[str, Device]:
@@ -67,15 +55,36 @@ def devices_on(bench: BenchDescription, bus: str) -> dict[str, Device]:
     return {name: device for name, device in bench.device.items() if device.bus == bus}
 
 
+def bus_plan(bench: BenchDescription, bus: str) -> BusPlan:
+    """What the description says of a bus, for its family. Raises BenchError for what a model does not offer."""
+    of = family(bench, bus)
+    devices = []
+    for name, device in devices_on(bench, bus).items():
+        info = _described(of, name, device)
+        _check_channels(bench, name, device, info)
+        _check_actuators(bench, name, device, info)
+        devices.append(DevicePlan(name, device.address, device.model, device.serial, _limits(bench, name)))
+    record = bench.bus[bus]
+    return BusPlan(
+        name=bus,
+        uri=record.uri,
+        bitrate=record.bitrate,
+        period_s=record.cycle,
+        watchdog_s=bench.interlock.watchdog,
+        devices=devices,
+        columns=[Column(channel, c.device, c.signal) for channel, c in bench.channels_on(bus).items()],
+    )
+
+
 def group_for(bench: BenchDescription, bus: str) -> Group:
     """The drivers of a bus, not opened yet. Raises BenchError, one clear line."""
-    kind = family(bench, bus)
-    if bench.bus[bus].uri == EMULATED:
+    of, plan = family(bench, bus), bus_plan(bench, bus)
+    if plan.uri == EMULATED:
         raise BenchError(
             f"bus {bus}: uri 'emulated' names no wire; start the emulated devices and use the uri they print"
         )
     try:
-        return _canopen_group(bench, bus) if kind == "canopen" else _modbus_group(bench, bus)
+        return of.group(plan)
     except ValueError as error:
         raise BenchError(f"bus {bus}: {error}") from None
 
@@ -92,51 +101,23 @@ def resolutions(bench: BenchDescription) -> dict[str, float]:
     """
     digits: dict[str, float] = {}
     for bus in bench.bus:
-        load = canopen.load_model if family(bench, bus) == "canopen" else modbus.load_model
+        of = family(bench, bus)
         for channel, record in bench.channels_on(bus).items():
-            offered = load(bench.device[record.device].model).offered()
+            offered = of.describe(bench.device[record.device].model).signals
             digits[channel] = next((s.resolution for s in offered if s.name == record.signal), 0.0)
     return digits
 
 
-def _canopen_group(bench: BenchDescription, bus: str) -> CanopenGroup:
-    nodes: list[CanopenNode] = []
-    for name, device in devices_on(bench, bus).items():
-        model = canopen.load_model(device.model)
-        _check_channels(bench, name, device, model.offered())
-        if model.targets:
-            nodes.append(Cia402Drive(name, device.address, model, device.serial, limits=_limits(bench, name)))
-        else:
-            _check_no_actuator(bench, name, device)
-            nodes.append(Cia406Encoder(name, device.address, model, device.serial))
-    record = bench.bus[bus]
-    return CanopenGroup(
-        bus,
-        nodes,
-        [Column(channel, c.device, c.signal) for channel, c in bench.channels_on(bus).items()],
-        uri=record.uri,
-        bitrate=record.bitrate,
-        period_s=record.cycle,
-        watchdog_s=bench.interlock.watchdog,
-    )
+def _known_bus(bench: BenchDescription, bus: str) -> None:
+    if bus not in bench.bus:
+        raise BenchError(f"bench {bench.bench.id} has no bus {bus!r}, only {', '.join(bench.bus)}")
 
 
-def _modbus_group(bench: BenchDescription, bus: str) -> ModbusGroup:
-    devices = []
-    for name, device in devices_on(bench, bus).items():
-        model = modbus.load_model(device.model)
-        _check_channels(bench, name, device, model.offered())
-        _check_no_actuator(bench, name, device)
-        devices.append(ModbusDevice(name, device.address, model, device.serial))
-    record = bench.bus[bus]
-    return ModbusGroup(
-        bus,
-        devices,
-        [(channel, c.device, c.signal) for channel, c in bench.channels_on(bus).items()],
-        uri=record.uri,
-        baudrate=record.bitrate,
-        period_s=record.cycle,
-    )
+def _described(of: Family, name: str, device: Device) -> ModelInfo:
+    try:
+        return of.describe(device.model)
+    except ValueError as error:
+        raise BenchError(f"device {name}: the table of its model is wrong ({error})") from None
 
 
 def _limits(bench: BenchDescription, device: str) -> dict[Mode, float]:
@@ -147,8 +128,8 @@ def _limits(bench: BenchDescription, device: str) -> dict[Mode, float]:
     return {Mode.VELOCITY: min(r.max_speed for r in roles), Mode.TORQUE: min(r.max_torque for r in roles)}
 
 
-def _check_channels(bench: BenchDescription, name: str, device: Device, offered: tuple[Signal, ...]) -> None:
-    units = {signal.name: signal.unit for signal in offered}
+def _check_channels(bench: BenchDescription, name: str, device: Device, info: ModelInfo) -> None:
+    units = {signal.name: signal.unit for signal in info.signals}
     for channel, record in bench.channel.items():
         if record.device != name:
             continue
@@ -163,7 +144,7 @@ def _check_channels(bench: BenchDescription, name: str, device: Device, offered:
             )
 
 
-def _check_no_actuator(bench: BenchDescription, name: str, device: Device) -> None:
+def _check_actuators(bench: BenchDescription, name: str, device: Device, info: ModelInfo) -> None:
     for role, record in bench.actuator.items():
-        if record.device == name:
+        if record.device == name and not info.modes:
             raise BenchError(f"actuator {role}: model {device.model} of device {name} takes no set-points")

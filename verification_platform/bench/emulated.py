@@ -27,15 +27,13 @@ from typing import TextIO
 
 from drivers import clock
 from drivers.bus.hub_server import LONGEST_PATH
-from drivers.canopen import model as canopen
-from drivers.emulators.host import CanSeatPlan, EmulatorHost
-from drivers.emulators.modbus_slave import EmulatedSlave
+from drivers.emulators.families import EMULATED as EMULATED_FAMILIES
+from drivers.emulators.host import EmulatorHost
 from drivers.emulators.plant import Plant
-from drivers.modbus import model as modbus
 from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
 
 from .description import BenchDescription, BenchError, load_bench
-from .devices import EMULATED, devices_on, family
+from .devices import EMULATED, bus_plan, family
 from .dut import load_dut
 
 #: Above the bus owner's: a real drive has a processor of its own and never waits for its master's.
@@ -91,27 +89,8 @@ def build_host(
     for bus, record in bench.bus.items():
         if record.uri != EMULATED:
             continue
-        devices = devices_on(bench, bus)
-        if family(bench, bus) == "canopen":
-            plans = [
-                CanSeatPlan(name, d.address, canopen.load_model(d.model), _serial(d.serial, d.address))
-                for name, d in devices.items()
-            ]
-            uris[bus] = host.can(bus, folder / f"{bus}.sock", record.bitrate, plans, paced=paced)
-        else:
-            slaves = [
-                EmulatedSlave(
-                    name, d.address, modbus.load_model(d.model), plant, _serial(d.serial, d.address)
-                )
-                for name, d in devices.items()
-            ]
-            uris[bus] = host.serial(bus, record.bitrate, slaves)
+        uris[bus] = EMULATED_FAMILIES[family(bench, bus).name](host, bus_plan(bench, bus), folder, paced)
     return host, uris
-
-
-def _serial(wanted: str | None, address: int) -> int:
-    """Serial number of an emulated device: what the bench expects, else one of its own."""
-    return int(wanted) if wanted is not None and wanted.isdigit() else 26_000_000 + address
 
 
 def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
