@@ -26,6 +26,9 @@ from .budget import BudgetError
 
 Floats = NDArray[np.float64]
 
+#: Elements worked on at a time.
+_PIECE = 16384
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UncertainArray:
@@ -43,10 +46,20 @@ class UncertainArray:
     @property
     def u(self) -> Floats:
         """Combined standard uncertainty, shape of `values`."""
-        total = np.zeros_like(self.values)
-        for part in self.parts.values():
-            total += part * part
-        return np.asarray(np.sqrt(total))
+        total = np.empty(self.values.shape)
+        flat = total.reshape(-1)
+        same = sum(float(part) ** 2 for part in self.parts.values() if part.ndim == 0)
+        own = [np.broadcast_to(part, total.shape).reshape(-1) for part in self.parts.values() if part.ndim]
+        work = np.empty(min(_PIECE, flat.size))
+        for start in range(0, flat.size, _PIECE):  # temporaries stay in the cache
+            piece = flat[start : start + _PIECE]
+            piece.fill(same)
+            for part in own:
+                square = work[: piece.size]
+                np.multiply(part[start : start + _PIECE], part[start : start + _PIECE], out=square)
+                piece += square
+            np.sqrt(piece, out=piece)
+        return total
 
     @property
     def shape(self) -> tuple[int, ...]:
