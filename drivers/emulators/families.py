@@ -7,7 +7,7 @@ from pathlib import Path
 
 from drivers.canopen import model as canopen
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
-from drivers.emulators.modbus_slave import EmulatedSlave
+from drivers.emulators.modbus_actuator import emulated_unit
 from drivers.family import BusPlan, DevicePlan
 from drivers.modbus import model as modbus
 
@@ -30,7 +30,14 @@ def _canopen(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> st
 
 def _modbus(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
     slaves = [
-        EmulatedSlave(d.name, d.address, modbus.load_model(d.model), host.plant, serial_number(d))
+        emulated_unit(
+            d.name,
+            d.address,
+            modbus.load_model(d.model),
+            host.plant,
+            serial_number(d),
+            host.around.on_power,
+        )
         for d in plan.devices
     ]
     return host.serial(plan.name, plan.bitrate, slaves)
