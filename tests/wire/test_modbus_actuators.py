@@ -466,11 +466,11 @@ def test_a_cycle_that_the_line_cannot_carry_is_refused() -> None:
 
 
 def test_a_scan_finds_drives_and_brakes(line: Line) -> None:
-    from drivers.bus.serial_stream import open_serial
+    from drivers.bus.byte_streams import open_stream
     from drivers.modbus.family import _ask
     from drivers.modbus.rtu import RtuMaster
 
-    stream = open_serial("rs485", line.uri, 115_200)
+    stream = open_stream("rs485", line.uri, 115_200)
     master = RtuMaster(stream)
     found = [f for unit in range(1, 7) if (f := _ask(master, unit)) is not None]
     stream.close()
