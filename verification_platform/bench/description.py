@@ -45,6 +45,7 @@ SIGNAL_UNITS = {
     "power": "W",
     "frequency": "Hz",
     "power_factor": "1",
+    "efficiency": "1",
 }
 
 
