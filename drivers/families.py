@@ -8,9 +8,10 @@ from functools import cache
 from drivers.canopen.family import CANOPEN
 from drivers.family import Family
 from drivers.modbus.family import MODBUS
+from drivers.scpi.family import SCPI
 
 #: By name.
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, MODBUS)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, MODBUS, SCPI)}
 
 
 @cache
