@@ -5,6 +5,8 @@
 ``socketcan:can0``                  a Linux network interface; the operator sets bit rate and ``restart-ms``
 ``slcan:/dev/ttyACM0``              a LAWICEL adapter (CANable and others)
 ``python-can:interface=pcan,…``     anything else python-can knows; ``key=value`` are passed on
+``record:FILE|URI``                 as URI, and every frame into FILE, in candump's format (`wire_log`)
+``replay:FILE``                     no wire: a recorded session answers (`replayer`)
 ==================================  =========================================================================
 
 python-can's `Notifier` is not used: one garbled frame kills its thread for good and nobody is told; and
@@ -16,14 +18,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Callable
 from typing import Any
 
 import can
 
 from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
+from drivers.bus.recorder import RecordingBus, recorded_uri
+from drivers.bus.replayer import ReplayBus, replayed_file
 from drivers.bus.transport import FrameBus
 from drivers.bus.unix_bus import UnixFrameBus
+from drivers.bus.wire_log import WireLog
 from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
 #: So many garbled lines in a row are no disturbance any more: wrong bit rate, or not a CAN adapter.
@@ -120,26 +126,38 @@ class CanBus:
         )
 
 
+#: (bus, whole URI, bit rate) → open bus. Raises what python-can raises, or DriverError.
+Opener = Callable[[str, str, int], FrameBus]
+
+
 def open_can(name: str, uri: str, bitrate: int) -> FrameBus:
     """Open the bus `uri` (see the table above). Raises TransportLost when it does not exist or cannot be
     opened.
     """
-    scheme, _, rest = uri.partition(":")
+    opener = SCHEMES.get(uri.partition(":")[0])
+    if opener is None:
+        known = "unix:PATH, socketcan:IFACE, slcan:DEVICE, python-can:interface=…,channel=…"
+        raise TransportLost(name, f"unknown CAN transport {uri!r}", f"write one of {known}")
     try:
-        if scheme == "unix":
-            return UnixFrameBus(name, rest)
-        if scheme == "socketcan":
-            return CanBus(name, can.Bus(interface="socketcan", channel=rest))
-        if scheme == "slcan":
-            return CanBus(name, can.Bus(interface="slcan", channel=rest, bitrate=bitrate))
-        if scheme == "python-can":
-            return CanBus(name, can.Bus(**_options(rest, bitrate)))
+        return opener(name, uri, bitrate)
     except (can.CanError, OSError, ValueError, TypeError, ImportError) as error:
         raise TransportLost(
             name, f"cannot open {uri} ({error})", "check the cable and the `uri` of this bus"
         ) from error
-    known = "unix:PATH, socketcan:IFACE, slcan:DEVICE, python-can:interface=…,channel=…"
-    raise TransportLost(name, f"unknown CAN transport {uri!r}", f"write one of {known}")
+
+
+def _rest(uri: str) -> str:
+    return uri.partition(":")[2]
+
+
+def _record(name: str, uri: str, bitrate: int) -> FrameBus:
+    path, inner = recorded_uri(name, uri)
+    bus = open_can(name, inner, bitrate)
+    try:
+        return RecordingBus(bus, WireLog(name, path))
+    except BaseException:
+        bus.close()
+        raise
 
 
 def _options(text: str, bitrate: int) -> dict[str, Any]:
@@ -152,3 +170,16 @@ def _options(text: str, bitrate: int) -> dict[str, Any]:
             int(value) if value.strip().isdigit() and key.strip() != "channel" else value.strip()
         )
     return options
+
+
+#: By scheme; a test adds its own.
+SCHEMES: dict[str, Opener] = {
+    "unix": lambda name, uri, _: UnixFrameBus(name, _rest(uri)),
+    "socketcan": lambda name, uri, _: CanBus(name, can.Bus(interface="socketcan", channel=_rest(uri))),
+    "slcan": lambda name, uri, bitrate: CanBus(
+        name, can.Bus(interface="slcan", channel=_rest(uri), bitrate=bitrate)
+    ),
+    "python-can": lambda name, uri, bitrate: CanBus(name, can.Bus(**_options(_rest(uri), bitrate))),
+    "record": _record,
+    "replay": lambda name, uri, _: ReplayBus(name, replayed_file(uri)),
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drivers.bus.serial_stream import open_serial
+from drivers.bus.byte_streams import open_stream
 from drivers.device import ProtocolViolation, TransportTimeout
 from drivers.family import BusPlan, Found, ModelInfo, Wire
 from drivers.modbus.codec import Function, read_request
@@ -40,7 +40,7 @@ class Modbus:
         )
 
     def scan(self, name: str, uri: str, bitrate: int) -> Sequence[Found]:
-        stream = open_serial(name, uri, bitrate)
+        stream = open_stream(name, uri, bitrate)
         try:
             master = RtuMaster(stream)
             return [found for unit in range(1, 248) if (found := _ask(master, unit)) is not None]

@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
-from drivers.bus.serial_stream import open_serial
+from drivers.bus.byte_streams import open_stream
 from drivers.bus.transport import ByteStream
 from drivers.device import (
     Command,
@@ -52,7 +52,7 @@ class ModbusGroup:
         uri: str,
         baudrate: int,
         period_s: float,
-        open_stream: Callable[[str, str, int], ByteStream] = open_serial,
+        open_stream: Callable[[str, str, int], ByteStream] = open_stream,
     ) -> None:
         self._name, self._period_s = name, period_s
         self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
