@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drivers.bus.serial_stream import open_serial
+from drivers.bus.byte_streams import open_stream
 from drivers.device import Mode
 from drivers.dynamixel import codec
 from drivers.dynamixel.codec import BROADCAST, HIGHEST_ID, STATUS_BYTES
@@ -46,7 +46,7 @@ class Dynamixel:
 
     def scan(self, name: str, uri: str, bitrate: int) -> Sequence[Found]:
         """One ping to all; a stretch that cannot be read speaks for two servos with one id."""
-        stream = open_serial(name, uri, bitrate)
+        stream = open_stream(name, uri, bitrate)
         try:
             master = DynamixelMaster(stream, latency_s=adapter_latency_s(uri))
             window_s = (HIGHEST_ID + 1) * (master.wire_s(STATUS_BYTES + 3) + _TURN_S) + master.latency_s

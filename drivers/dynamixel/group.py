@@ -18,7 +18,7 @@ import contextlib
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
-from drivers.bus.serial_stream import open_serial
+from drivers.bus.byte_streams import open_stream
 from drivers.bus.transport import ByteStream
 from drivers.device import (
     Command,
@@ -67,7 +67,7 @@ class DynamixelGroup:
         watchdog_s: float = 0.12,
         latency_s: float | None = None,
         honest_wire: bool = True,
-        open_stream: Callable[[str, str, int], ByteStream] = open_serial,
+        open_stream: Callable[[str, str, int], ByteStream] = open_stream,
     ) -> None:
         self._name, self._period_s, self._watchdog_s = name, period_s, watchdog_s
         self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream

@@ -26,6 +26,8 @@ _TICKS = 32768
 TOLERANCE_MS = 3.0
 #: Clocks of microcontrollers run apart by less than this.
 DRIFT = 0.02
+#: An instruction is not held up so long; a clock that began anew may look like this.
+_JUMP_MS = 1000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,8 @@ class DeviceClock:
             allowed_ms = 1000.0 * DRIFT * (asked_s - self._last_s)
             if behind_ms > TOLERANCE_MS + allowed_ms:
                 raise ProtocolViolation(device, f"its sample is {behind_ms:.0f} ms too old")
+            if behind_ms < -_JUMP_MS:
+                raise ProtocolViolation(device, f"its clock has jumped by {-behind_ms:.0f} ms")
             if behind_ms < -allowed_ms:  # held up on its way, or a clock that runs fast
                 distance_ms = (self._distance_ms + allowed_ms) % _TICKS
         self._last_s, self._distance_ms = asked_s, distance_ms

@@ -32,6 +32,7 @@ class Shafts:
         self.angle: dict[str, float] = {}
         self.speed: dict[str, float] = {}
         self.commands: dict[str, Command | None] = {}
+        self.rolling: dict[str, float] = {}  # turned from outside, rad/s, from angle 0 at time 0
 
     def advance(self, t_s: float) -> None:
         dt, self.t = t_s - self.t, t_s
@@ -41,6 +42,8 @@ class Shafts:
             self.angle[name] = self.angle.get(name, 0.0) + self.speed[name] * dt
             if command is not None and command.mode is Mode.POSITION:
                 self.angle[name] = command.value
+        for name, rate in self.rolling.items():
+            self.angle[name] = rate * t_s
 
     def command(self, device: str, command: Command | None) -> None:
         self.commands[device] = command
