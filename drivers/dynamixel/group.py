@@ -4,9 +4,10 @@ A cycle: one packet with the set-points of all servos (Sync Write, or Bulk Write
 the read instruction, in one go → the servos' answers, one after another or in one packet (Fast, where every firmware can)
 → in the time left one transaction of whoever is being switched on or is coming back.
 
-A servo that misses its turn silences those behind it. Whoever is missing is asked who it is before it is read
-again (a ping, the *barrier*: a servo answers in order, so nothing older can come after it). After `LOST_AFTER` misses
-it is lost, costs nothing, and is asked once a second; when it answers it is identified and set up anew before it counts.
+A servo that misses its turn silences those behind it, and the cycle waits for it once. It is then asked who it is
+before it is read again (a ping, the *barrier*: a servo answers in order, so nothing older can come after it). After
+`LOST_AFTER` misses it is lost, costs nothing, and is asked once a second; when it answers it is identified and set up anew
+before it counts.
 
 Torque is switched off by a packet to all that is repeated until every servo's own answer shows it; set-points are sent
 once, in the cycle they are for.
@@ -15,7 +16,7 @@ once, in the cycle they are for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from drivers import clock
 from drivers.bus.byte_streams import open_stream
@@ -87,6 +88,8 @@ class DynamixelGroup:
         self._last_counters: dict[str, int] = {}
         self._since_s = self._load = 0.0
         self._turn = 0  # whose transaction comes next
+        self._longer = False  # every other cycle asks for one byte more
+        self._silent_now: set[str] = set()  # whose silence this cycle has waited for already
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
 
@@ -109,7 +112,7 @@ class DynamixelGroup:
         servos = self._servos.values()
         fast = all(servo.fast for servo in servos)
         request = 2 * _PACKET_BYTES + sum(5 + 9 for _ in servos)
-        answers = sum((FAST_BYTES if fast else STATUS_BYTES) + s.layout.size for s in servos)
+        answers = sum((FAST_BYTES if fast else STATUS_BYTES) + s.layout.size + 1 for s in servos)
         delays = [servo.return_delay_s for servo in servos]
         waits = max(delays, default=0.0) if fast else sum(delays)
         wire = (request + answers + FAST_PREFIX_BYTES * fast) * BITS_PER_BYTE / self._baudrate
@@ -259,26 +262,24 @@ class DynamixelGroup:
             if packets:
                 master.send(packets)
             return clock.now()
+        self._longer = not self._longer
+        blocks = [(s.number, s.layout.address, s.layout.size + self._longer) for s in live]
         fast = all(servo.fast for servo in live)
-        delays = max(servo.return_delay_s for servo in live)
         found = master.gather(
-            packets + _read_request(live, fast=fast),
-            [(s.number, s.layout.size) for s in live],
-            delays,
+            packets + _read_request(blocks, fast=fast),
+            [(number, size) for number, _, size in blocks],
+            max(servo.return_delay_s for servo in live),
             fast=fast,
         )
-        asked_s, blamed = master.instant_s, False
-        last = max((n for n, servo in enumerate(live) if servo.number in found), default=-1)
-        for n, servo in enumerate(live):
-            status = found.get(servo.number)
-            if status is not None:
-                servo.accept(status, asked_s)
-                continue
-            counts = n < last or not blamed  # those behind the first that is silent could not answer
-            blamed = True
-            if counts:
-                servo.counters["crc" if master.garbled else "timeout"] += 1
-            servo.miss(counts=counts)
+        asked_s = master.instant_s
+        for servo in live:
+            if servo.number in found:
+                servo.accept(found[servo.number], asked_s)
+        for servo in _silent(live, found):
+            servo.counters["crc" if master.garbled else "timeout"] += 1
+            servo.miss()
+            if not master.garbled:
+                self._silent_now.add(servo.name)  # it has cost this cycle enough
         return asked_s
 
     def _serve(self, begin_s: float) -> None:
@@ -286,9 +287,15 @@ class DynamixelGroup:
         until_s = begin_s + _LAST_START * self._period_s
         servos = list(self._servos.values())
         for servo in servos:
-            if servo.suspect and not servo.lost and clock.now() < until_s:
+            if (
+                servo.suspect
+                and not servo.lost
+                and servo.name not in self._silent_now
+                and clock.now() < until_s
+            ):
                 self._barrier(servo)
             servo.lose_if_silent(clock.now())
+        self._silent_now.clear()
         now = clock.now()
         for servo in servos:
             if servo.lost and servo.script is None and servo.fault is None and now >= servo.ask_again_s:
@@ -402,9 +409,14 @@ class DynamixelGroup:
             ) from None
 
 
-def _read_request(servos: Sequence[DynamixelServo], *, fast: bool) -> bytes:
+def _silent(live: Sequence[DynamixelServo], found: Collection[int]) -> list[DynamixelServo]:
+    """Who has not answered by its own fault: whoever is behind the first silent one could not, if nobody did."""
+    last = max((n for n, servo in enumerate(live) if servo.number in found), default=-1)
+    return [servo for servo in live[: last + 2] if servo.number not in found]
+
+
+def _read_request(blocks: Sequence[tuple[int, int, int]], *, fast: bool) -> bytes:
     """Sync read where all blocks lie at one place, else bulk read."""
-    blocks = [(servo.number, servo.layout.address, servo.layout.size) for servo in servos]
     if len({block[1:] for block in blocks}) == 1:
         return codec.sync_read(blocks[0][1], blocks[0][2], [block[0] for block in blocks], fast=fast)
     return codec.bulk_read(blocks, fast=fast)

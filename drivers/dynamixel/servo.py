@@ -212,7 +212,7 @@ class DynamixelServo:
                 f"model number is {found}, {self.model.name} has {self.model.number}",
                 "check id and model in the bench file",
             )
-        identity = Identity(self.name, self.model.name, "", str(firmware))  # the table holds no serial number
+        identity = Identity(self.name, self.model.name, "none", str(firmware))  # the table holds none
         if self._identity is not None and identity != self._identity and self.prepared:
             raise IdentityMismatch(
                 self.name,
@@ -353,12 +353,11 @@ class DynamixelServo:
         elif self._was_enabled and self._wanted is not None and not state.torque_on:
             self.fail("switched torque off by itself", 0xFF01, "see its hardware error status")
 
-    def miss(self, *, counts: bool = True) -> None:
-        """No sample in this cycle. `counts`: it is this servo's own fault, as far as can be told."""
+    def miss(self) -> None:
+        """No sample in this cycle, as far as can be told by this servo's own fault."""
         self.fresh, self.suspect = False, True
         self.counters["missed"] += 1
-        if counts:
-            self._misses += 1
+        self._misses += 1
 
     def trusted(self) -> None:
         """It has just said who it is, and everything older has come before that."""

@@ -4,8 +4,10 @@ The block is put together by the device's indirect addresses, so that servos of 
 millisecond clock, torque enable, hardware error, bus watchdog, and the present values. So every sample carries the proof
 that the device still is what was set up at the start: after a restart its bus watchdog is 0 and its pointers are gone.
 
-The clock tells a late answer from a new one. Its distance to the host's clock is smallest when nothing is held up;
-a block whose distance is smaller than that by more than clocks can run apart was sampled before it was asked for.
+Two things tell a late answer from a new one. Blocks are asked for with one byte more in every other cycle, so that the
+length of an answer says to which of two cycles it belongs. And the servo's clock: its distance to the host's is smallest
+when nothing is held up; a block whose distance is smaller than that by more than clocks can run apart was sampled before
+it was asked for.
 """
 
 from __future__ import annotations
@@ -50,9 +52,9 @@ class BlockLayout:
         self._struct = struct.Struct("<" + "".join(_FORMATS[r.size, r.signed] for r in registers))
         self.size = self._struct.size
         self.address = model.indirect.data
-        if self.size > model.indirect.count:
+        if self.size >= model.indirect.count:
             raise ValueError(
-                f"{model.name}: a block of {self.size} bytes, but {model.indirect.count} indirect addresses"
+                f"{model.name}: a block of {self.size + 1} bytes, but {model.indirect.count} indirect addresses"
             )
         places = [address for r in registers for address in range(r.address, r.address + r.size)]
         self.pointers = b"".join(place.to_bytes(2, "little") for place in places)
@@ -63,8 +65,8 @@ class BlockLayout:
         )
 
     def unpack(self, data: bytes) -> tuple[State, dict[str, float]]:
-        """Raises struct.error for another length."""
-        digits = self._struct.unpack(data)
+        """Raises struct.error for too short a block."""
+        digits = self._struct.unpack_from(data)
         state = State(digits[0], digits[1] != 0, digits[2], digits[3])
         return state, {signal: digits[at] * digit + offset for signal, at, digit, offset in self._signals}
 

@@ -70,8 +70,8 @@ def instructions(bench: Bench) -> list[int]:
 def test_open_identifies_sets_up_and_arms(bench: Bench) -> None:
     group = bench.group()
     assert [(i.device, i.model, i.serial, i.firmware) for i in group.open()] == [
-        ("DX1", "dynamixel_xm430_w350", "", "48"),
-        ("DX2", "dynamixel_xm430_w350", "", "48"),
+        ("DX1", "dynamixel_xm430_w350", "none", "48"),
+        ("DX2", "dynamixel_xm430_w350", "none", "48"),
     ]
     for servo in bench.servos.values():
         assert servo.get("bus_watchdog") == round(WATCHDOG_S / 0.02)
