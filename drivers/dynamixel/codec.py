@@ -27,6 +27,7 @@ STATUS_BYTES = 11
 #: Error, id and CRC of one device in a fast answer; and what stands before the first of them.
 FAST_BYTES, FAST_PREFIX_BYTES = 4, 8
 ALERT = 0x80
+_FAST_HEAD = struct.Struct("<BHB")
 _STUFFED, _PLAIN = b"\xff\xff\xfd\xfd", b"\xff\xff\xfd"
 
 
@@ -162,12 +163,8 @@ def pack_status(device: int, error: int, data: bytes = b"") -> bytes:
 
 def unpack(raw: bytes, *, verified: bool = False) -> Packet:
     """Raises ValueError for whatever is no whole packet with a right CRC (unless that is `verified` already)."""
-    if len(raw) < 10 or raw[:4] != HEADER:
-        raise ValueError(f"{raw.hex(' ')} is no packet")
-    if PREFIX_BYTES + int.from_bytes(raw[5:7], "little") != len(raw):
-        raise ValueError(f"length of {raw.hex(' ')} is wrong")
-    if not verified and crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
-        raise ValueError(f"CRC of {raw.hex(' ')} is wrong")
+    if not verified:
+        _verify(raw)
     fast = raw[4] == BROADCAST and raw[7] == Instruction.STATUS
     body = raw[7:-2] if fast else unstuff(raw[7:-2])
     return Packet(raw[4], body[0], body[1:])
@@ -175,10 +172,21 @@ def unpack(raw: bytes, *, verified: bool = False) -> Packet:
 
 def unpack_status(raw: bytes, *, verified: bool = False) -> Status:
     """Status of one device. Raises ValueError for anything else."""
-    packet = unpack(raw, verified=verified)
-    if packet.instruction != Instruction.STATUS or packet.id == BROADCAST or not packet.parameters:
+    if not verified:
+        _verify(raw)
+    body = unstuff(raw[7:-2])
+    if body[0] != Instruction.STATUS or raw[4] == BROADCAST or len(body) < 2:
         raise ValueError(f"{raw.hex(' ')} is no status of one device")
-    return Status(packet.id, packet.parameters[0], packet.parameters[1:])
+    return Status(raw[4], body[1], body[2:])
+
+
+def _verify(raw: bytes) -> None:
+    if len(raw) < 10 or raw[:4] != HEADER:
+        raise ValueError(f"{raw.hex(' ')} is no packet")
+    if PREFIX_BYTES + int.from_bytes(raw[5:7], "little") != len(raw):
+        raise ValueError(f"length of {raw.hex(' ')} is wrong")
+    if crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
+        raise ValueError(f"CRC of {raw.hex(' ')} is wrong")
 
 
 # ── fast answers ──
@@ -194,7 +202,7 @@ def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[
     when the answer ends early.
     """
     length = fast_bytes(sizes) - PREFIX_BYTES
-    head = HEADER + struct.pack("<BHB", BROADCAST, length, Instruction.STATUS)
+    head = HEADER + _FAST_HEAD.pack(BROADCAST, length, Instruction.STATUS)
     crc = 0
     for status in statuses:
         segment = head + bytes((status.error, status.id)) + status.data
@@ -208,16 +216,21 @@ def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[
 def unpack_fast(raw: bytes, wanted: Sequence[tuple[int, int]]) -> list[Status]:
     """The sound beginning of a fast answer to a request for `wanted` (id, bytes), in order."""
     length = fast_bytes(size for _, size in wanted) - PREFIX_BYTES
-    if raw[:8] != HEADER + struct.pack("<BHB", BROADCAST, length, Instruction.STATUS):
+    if raw[:FAST_PREFIX_BYTES] != HEADER + _FAST_HEAD.pack(BROADCAST, length, Instruction.STATUS):
         return []
-    found, at, crc = [], FAST_PREFIX_BYTES, crc16(raw[:FAST_PREFIX_BYTES])
+    # The last CRC speaks for the whole; only when it does not are those of the parts looked at.
+    whole = len(raw) == PREFIX_BYTES + length and crc16(raw[:-2]) == int.from_bytes(raw[-2:], "little")
+    found, at, crc = [], FAST_PREFIX_BYTES, 0 if whole else crc16(raw[:FAST_PREFIX_BYTES])
     for device, size in wanted:
         end = at + 2 + size
-        crc = crc16(raw[at:end], crc)
-        if len(raw) < end + 2 or raw[at + 1] != device or crc.to_bytes(2, "little") != raw[end : end + 2]:
+        if len(raw) < end + 2 or raw[at + 1] != device:
             break
+        if not whole:
+            crc = crc16(raw[at:end], crc)
+            if crc.to_bytes(2, "little") != raw[end : end + 2]:
+                break
+            crc = crc16(raw[end : end + 2], crc)
         found.append(Status(device, raw[at], raw[at + 2 : end]))
-        crc = crc16(raw[end : end + 2], crc)
         at = end + 2
     return found
 

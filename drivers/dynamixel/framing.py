@@ -26,7 +26,7 @@ class Splitter:
     def next(self, *, final: bool = False) -> bytes | None:
         """The next packet with a right CRC, stuffing and all; None while there is none."""
         buffer = self._buffer
-        while True:
+        while buffer:
             size = self._size()
             if size is None:
                 return None
@@ -44,6 +44,7 @@ class Splitter:
             if whole:
                 self._garbled.append(buffer[4])
             self._skip(1)
+        return None
 
     def missing(self, expected: int) -> int:
         """How many more bytes a packet needs that is `expected` long unless its length says otherwise."""
@@ -68,7 +69,7 @@ class Splitter:
     def _size(self) -> int | None:
         """Length of the packet whose header stands first, once that can be said; whatever is before it is skipped."""
         buffer = self._buffer
-        at = buffer.find(HEADER)
+        at = 0 if buffer.startswith(HEADER) else buffer.find(HEADER)
         if at < 0:  # its beginning may stand at the end
             at = next((len(buffer) - n for n in (3, 2, 1) if buffer.endswith(HEADER[:n])), len(buffer))
             self._skip(at)

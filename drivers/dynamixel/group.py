@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 
 from drivers import clock
 from drivers.bus.byte_streams import open_stream
@@ -48,6 +49,28 @@ _STOP_CYCLES = 10
 #: After this part of the period nothing more is begun.
 _LAST_START = 0.7
 _PACKET_BYTES = 14  # of an instruction to all, without what it says of each
+
+
+@dataclass(frozen=True, slots=True)
+class _Poll:
+    """How the servos that answer are read: sync read where all blocks lie at one place, else bulk read."""
+
+    request: bytes
+    wanted: tuple[tuple[int, int], ...]  # id, bytes
+    delay_s: float
+    fast: bool
+
+    @classmethod
+    def of(cls, servos: Sequence[DynamixelServo], extra: int) -> _Poll:
+        """`extra` bytes are asked for beyond each block."""
+        fast = all(servo.fast for servo in servos)
+        blocks = [(s.number, s.layout.address, s.layout.size + extra) for s in servos]
+        if len({block[1:] for block in blocks}) == 1:
+            request = codec.sync_read(blocks[0][1], blocks[0][2], [block[0] for block in blocks], fast=fast)
+        else:
+            request = codec.bulk_read(blocks, fast=fast)
+        wanted = tuple((number, size) for number, _, size in blocks)
+        return cls(request, wanted, max(servo.return_delay_s for servo in servos), fast)
 
 
 class DynamixelGroup:
@@ -88,6 +111,8 @@ class DynamixelGroup:
         self._last_counters: dict[str, int] = {}
         self._since_s = self._load = 0.0
         self._turn = 0  # whose transaction comes next
+        self._polled: tuple[DynamixelServo, ...] = ()
+        self._polls: tuple[_Poll, ...] = ()
         self._longer = False  # every other cycle asks for one byte more
         self._silent_now: set[str] = set()  # whose silence this cycle has waited for already
         self._slice_s = max(5.0 * period_s, 0.01)
@@ -130,6 +155,8 @@ class DynamixelGroup:
         try:
             for servo in self._servos.values():
                 servo.forget()
+            self._polled = ()
+            for servo in self._servos.values():
                 self._run(servo, servo.starting(self._watchdog_s))
             self._check_speed(latency_s)
         except BaseException:
@@ -263,14 +290,8 @@ class DynamixelGroup:
                 master.send(packets)
             return clock.now()
         self._longer = not self._longer
-        blocks = [(s.number, s.layout.address, s.layout.size + self._longer) for s in live]
-        fast = all(servo.fast for servo in live)
-        found = master.gather(
-            packets + _read_request(blocks, fast=fast),
-            [(number, size) for number, _, size in blocks],
-            max(servo.return_delay_s for servo in live),
-            fast=fast,
-        )
+        poll = self._poll(tuple(live))
+        found = master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast)
         asked_s = master.instant_s
         for servo in live:
             if servo.number in found:
@@ -281,6 +302,12 @@ class DynamixelGroup:
             if not master.garbled:
                 self._silent_now.add(servo.name)  # it has cost this cycle enough
         return asked_s
+
+    def _poll(self, live: tuple[DynamixelServo, ...]) -> _Poll:
+        """Made anew only when somebody has gone or come back."""
+        if self._polled != live:
+            self._polled, self._polls = live, tuple(_Poll.of(live, extra) for extra in (0, 1))
+        return self._polls[self._longer]
 
     def _serve(self, begin_s: float) -> None:
         """What else is due, as far as time allows: barriers, then one transaction of one script."""
@@ -413,10 +440,3 @@ def _silent(live: Sequence[DynamixelServo], found: Collection[int]) -> list[Dyna
     """Who has not answered by its own fault: whoever is behind the first silent one could not, if nobody did."""
     last = max((n for n, servo in enumerate(live) if servo.number in found), default=-1)
     return [servo for servo in live[: last + 2] if servo.number not in found]
-
-
-def _read_request(blocks: Sequence[tuple[int, int, int]], *, fast: bool) -> bytes:
-    """Sync read where all blocks lie at one place, else bulk read."""
-    if len({block[1:] for block in blocks}) == 1:
-        return codec.sync_read(blocks[0][1], blocks[0][2], [block[0] for block in blocks], fast=fast)
-    return codec.bulk_read(blocks, fast=fast)

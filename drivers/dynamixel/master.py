@@ -117,21 +117,20 @@ class DynamixelMaster:
     def _gather(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> dict[int, Status]:
         splitter, sizes = Splitter(_LONGEST), dict(wanted)
         found: dict[int, Status] = {}
-        wire_s = self.wire_s(STATUS_BYTES + max(sizes.values()))
-        passed = 0
-        due_s = self._due_s(delay_s + wire_s)
-        while wanted[-1][0] not in found:
-            raw = self._packet(splitter, STATUS_BYTES + wanted[min(passed, len(wanted) - 1)][1], due_s)
+        longest, last = STATUS_BYTES + max(sizes.values()), wanted[-1][0]
+        within_s = delay_s + self.wire_s(longest)
+        due_s = self._due_s(within_s)
+        sent = 0  # bytes that the line must have carried
+        while last not in found:
+            raw = self._packet(splitter, longest, due_s)
             if raw is None:
                 break
-            passed += 1
             status = _status_of(raw, sizes)
-            sooner = clock.now() < self.instant_s + (len(found) + 1) * _COMPLETE * self.wire_s(len(raw))
-            if status is not None and status.id not in found and not (sooner and self._honest_wire):
+            if status is not None and status.id not in found and not self._early(sent + len(raw)):
                 found[status.id] = status
-                due_s = self._due_s(delay_s + wire_s)
+                sent += len(raw)
+                due_s = self._due_s(within_s)
                 continue
-            self.early += sooner  # the answer to an earlier request
             splitter.skipped += len(raw)
             if clock.now() >= due_s:
                 break
@@ -139,6 +138,12 @@ class DynamixelMaster:
         self.stray += splitter.skipped
         self.garbled = splitter.skipped > 0
         return found
+
+    def _early(self, count: int) -> bool:
+        """Whether so many bytes of answer have come sooner than the line can carry them: of an earlier request."""
+        early = self._honest_wire and clock.now() < self.instant_s + _COMPLETE * self.wire_s(count)
+        self.early += early
+        return early
 
     def _due_s(self, within_s: float) -> float:
         return max(self.instant_s, clock.now()) + within_s + self.latency_s
@@ -160,23 +165,32 @@ class DynamixelMaster:
 
     def _gather_fast(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> dict[int, Status]:
         total = fast_bytes(size for _, size in wanted)
-        wire_s = self.wire_s(total)
-        due_s = self._due_s(delay_s + wire_s)
+        due_s = self._due_s(delay_s + self.wire_s(total))
         splitter = Splitter(_LONGEST)
+        answer = b""
+        try:
+            answer = self._stream.read_exactly(total, due_s)
+        except TransportTimeout:
+            splitter.feed(self._rest())
+        statuses = unpack_fast(answer, wanted)
+        if len(statuses) < len(wanted):
+            splitter.feed(answer)
+            answer = self._fast_among_others(splitter, total, due_s)
+            statuses = unpack_fast(answer, wanted)
+        if self._early(len(answer)):
+            statuses = []
+        splitter.clear()
+        self.stray += splitter.skipped
+        self.garbled = len(statuses) < len(wanted) and len(answer) + splitter.skipped > 0
+        return {status.id: status for status in statuses}
+
+    def _fast_among_others(self, splitter: Splitter, total: int, due_s: float) -> bytes:
+        """A fast answer behind what does not belong to it, or what has come of one."""
         raw = self._packet(splitter, total, due_s, partial=True)
         while raw is not None and raw[4] != BROADCAST and clock.now() < due_s:
             splitter.skipped += len(raw)
             raw = self._packet(splitter, total, due_s, partial=True)
-        answer = splitter.pending if raw is None else raw
-        if raw is not None and self._honest_wire and clock.now() < self.instant_s + _COMPLETE * wire_s:
-            self.early += 1
-            answer = b""
-        statuses = unpack_fast(answer, wanted)
-        splitter.clear()
-        complete = len(statuses) == len(wanted)
-        self.stray += splitter.skipped
-        self.garbled = not complete and len(answer) + splitter.skipped > 0
-        return {status.id: status for status in statuses}
+        return splitter.pending if raw is None else raw
 
     def _rest(self) -> bytes:
         """What has come and is too short for what was waited for."""

@@ -324,7 +324,7 @@ class DynamixelServo:
             self.miss()
             return
         try:
-            state, values = self.layout.unpack(status.data)
+            state, digits = self.layout.unpack(status.data)
             self._clock.check(self.name, state.tick_ms, asked_s)
         except struct.error:
             self.counters["nak"] += 1
@@ -337,7 +337,7 @@ class DynamixelServo:
         if state.watchdog not in (self.armed, TRIPPED):
             self._restarted(asked_s)
             return
-        self.values.update(values)
+        self.layout.values(digits, self.values)
         self.fresh, self.bad, self._misses = True, bool(state.error_bits & _ENCODER_FAILS), 0
         self.torque_on = state.torque_on
         if not state.torque_on and self.script is None:

@@ -64,11 +64,15 @@ class BlockLayout:
             if reading.register in names
         )
 
-    def unpack(self, data: bytes) -> tuple[State, dict[str, float]]:
-        """Raises struct.error for too short a block."""
+    def unpack(self, data: bytes) -> tuple[State, tuple[int, ...]]:
+        """The state, and all numbers for `values`. Raises struct.error for too short a block."""
         digits = self._struct.unpack_from(data)
-        state = State(digits[0], digits[1] != 0, digits[2], digits[3])
-        return state, {signal: digits[at] * digit + offset for signal, at, digit, offset in self._signals}
+        return State(digits[0], digits[1] != 0, digits[2], digits[3]), digits
+
+    def values(self, digits: tuple[int, ...], into: dict[str, float]) -> None:
+        """Present values, SI."""
+        for signal, at, digit, offset in self._signals:
+            into[signal] = digits[at] * digit + offset
 
 
 class DeviceClock:

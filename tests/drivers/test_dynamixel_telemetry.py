@@ -82,7 +82,9 @@ def test_the_block_carries_state_and_present_values(model: DynamixelModel) -> No
             ("present_position", -4096),
         )
     )
-    state, values = layout.unpack(data)
+    state, digits = layout.unpack(data)
+    values: dict[str, float] = {}
+    layout.values(digits, values)
     assert (state.tick_ms, state.torque_on, state.error_bits, state.watchdog) == (32767, True, 0x20, -1)
     assert values["position"] == -4096 * model.readings["position"].digit
     assert values["torque"] == -100 * model.readings["torque"].digit
