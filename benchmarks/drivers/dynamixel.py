@@ -138,7 +138,8 @@ class TheirSdk:
         self._ask = self._reader.fastSyncRead if fast else self._reader.txRxPacket
 
     def read(self) -> list[int]:
-        self._ask()
+        with contextlib.suppress(IndexError):  # what it raises when a fast answer is missing
+            self._ask()
         found = []
         for n in range(1, SERVOS + 1):
             address, value = _LAYOUT.address, -1
@@ -281,7 +282,8 @@ def _one_of_six(path: str) -> tuple[float, float, float, bool]:
     ours.close()
     longest = max(took for took, _ in cycles[:4])
     later = statistics.median(took for took, _ in cycles[4:])
-    known = all(answer[3 - 1] == -1 and -1 not in answer[:2] + answer[3:] for _, answer in cycles[4:])
+    others = [-1 not in answer[:2] + answer[3:] for _, answer in cycles[4:]]
+    known = all(answer[2] == -1 for _, answer in cycles) and sum(others) >= 0.95 * len(others)
     sdk = TheirSdk(path, fast=False)
     theirs = statistics.median(cycle(sdk)[0] for _ in range(20))
     sdk.close()

@@ -38,6 +38,7 @@ from drivers.dynamixel.codec import FAST_BYTES, FAST_PREFIX_BYTES, STATUS_BYTES,
 from drivers.dynamixel.master import BITS_PER_BYTE, LATENCY_S, DynamixelMaster, adapter_latency_s
 from drivers.dynamixel.script import Script, Step
 from drivers.dynamixel.servo import DynamixelServo
+from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
 from drivers.realtime import AwakeClock
 
@@ -113,7 +114,8 @@ class DynamixelGroup:
         self._turn = 0  # whose transaction comes next
         self._polled: tuple[DynamixelServo, ...] = ()
         self._polls: tuple[_Poll, ...] = ()
-        self._longer = False  # every other cycle asks for one byte more
+        self._alternate = period_s < SHORT_S
+        self._longer = False  # every other cycle asks for one byte more, if they are short
         self._silent_now: set[str] = set()  # whose silence this cycle has waited for already
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
@@ -289,7 +291,7 @@ class DynamixelGroup:
             if packets:
                 master.send(packets)
             return clock.now()
-        self._longer = not self._longer
+        self._longer = self._alternate and not self._longer
         poll = self._poll(tuple(live))
         found = master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast)
         asked_s = master.instant_s
@@ -438,5 +440,7 @@ class DynamixelGroup:
 
 def _silent(live: Sequence[DynamixelServo], found: Collection[int]) -> list[DynamixelServo]:
     """Who has not answered by its own fault: whoever is behind the first silent one could not, if nobody did."""
+    if len(found) == len(live):
+        return []
     last = max((n for n, servo in enumerate(live) if servo.number in found), default=-1)
     return [servo for servo in live[: last + 2] if servo.number not in found]

@@ -324,8 +324,9 @@ class DynamixelServo:
             self.miss()
             return
         try:
-            state, digits = self.layout.unpack(status.data)
-            self._clock.check(self.name, state.tick_ms, asked_s)
+            digits = self.layout.unpack(status.data)
+            tick_ms, torque, errors, watchdog, *_ = digits
+            self._clock.check(self.name, tick_ms, asked_s)
         except struct.error:
             self.counters["nak"] += 1
             self.miss()
@@ -334,23 +335,28 @@ class DynamixelServo:
             self.counters["late"] += 1
             self.miss()
             return
-        if state.watchdog not in (self.armed, TRIPPED):
+        if watchdog not in (self.armed, TRIPPED):
             self._restarted(asked_s)
             return
         self.layout.values(digits, self.values)
-        self.fresh, self.bad, self._misses = True, bool(state.error_bits & _ENCODER_FAILS), 0
-        self.torque_on = state.torque_on
-        if not state.torque_on and self.script is None:
+        self.fresh, self.bad, self._misses = True, bool(errors & _ENCODER_FAILS), 0
+        self.torque_on = torque != 0
+        if not torque and self.script is None:
             self.off_wanted = False
-        if state.error_bits or status.alert:
-            self._latch(self._hardware_fault(state.error_bits))
-        elif state.watchdog == TRIPPED:
+        if errors or status.alert or watchdog == TRIPPED or not torque:
+            self._judge(errors, alert=status.alert, tripped=watchdog == TRIPPED)
+
+    def _judge(self, errors: int, *, alert: bool, tripped: bool) -> None:
+        """What the servo says of itself beside its values."""
+        if errors or alert:
+            self._latch(self._hardware_fault(errors))
+        elif tripped:
             self.fail(
                 "has stopped: its bus watchdog heard nobody",
                 0xFF03,
                 "find out who was silent, reopen the bench",
             )
-        elif self._was_enabled and self._wanted is not None and not state.torque_on:
+        elif self._was_enabled and self._wanted is not None and not self.torque_on:
             self.fail("switched torque off by itself", 0xFF01, "see its hardware error status")
 
     def miss(self) -> None:

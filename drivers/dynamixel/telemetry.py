@@ -4,10 +4,10 @@ The block is put together by the device's indirect addresses, so that servos of 
 millisecond clock, torque enable, hardware error, bus watchdog, and the present values. So every sample carries the proof
 that the device still is what was set up at the start: after a restart its bus watchdog is 0 and its pointers are gone.
 
-Two things tell a late answer from a new one. Blocks are asked for with one byte more in every other cycle, so that the
-length of an answer says to which of two cycles it belongs. And the servo's clock: its distance to the host's is smallest
-when nothing is held up; a block whose distance is smaller than that by more than clocks can run apart was sampled before
-it was asked for.
+The servo's clock tells a late answer from a new one: its distance to the host's is smallest when nothing is held up; a
+block whose distance is smaller than that by more than clocks can run apart was sampled before it was asked for. Where
+cycles are too short for that, blocks are asked for with one byte more in every other one, so that the length of an answer says
+to which of two cycles it belongs.
 """
 
 from __future__ import annotations
@@ -15,31 +15,23 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from drivers.device import ProtocolViolation
 from drivers.dynamixel.model import DynamixelModel
 
+#: What a servo says of itself, then what it measures.
 _STATE = ("realtime_tick", "torque_enable", "hardware_error", "bus_watchdog")
 _PRESENT = ("present_current", "present_velocity", "present_position")
 _FORMATS = {(1, False): "B", (1, True): "b", (2, False): "H", (2, True): "h", (4, True): "i", (4, False): "I"}
 _TICKS = 32768
 #: One digit of the device's clock, and what the answer's place in the row of answers may shift.
 TOLERANCE_MS = 3.0
+#: Cycles below this are too short for the clock to tell one from the next.
+SHORT_S = (TOLERANCE_MS + 1.5) / 1000.0
 #: Clocks of microcontrollers run apart by less than this.
 DRIFT = 0.02
 #: An instruction is not held up so long; a clock that began anew may look like this.
 _JUMP_MS = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """The block but for the present values."""
-
-    tick_ms: int
-    torque_on: bool
-    error_bits: int
-    watchdog: int
 
 
 class BlockLayout:
@@ -64,10 +56,12 @@ class BlockLayout:
             if reading.register in names
         )
 
-    def unpack(self, data: bytes) -> tuple[State, tuple[int, ...]]:
-        """The state, and all numbers for `values`. Raises struct.error for too short a block."""
-        digits = self._struct.unpack_from(data)
-        return State(digits[0], digits[1] != 0, digits[2], digits[3]), digits
+    def unpack(self, data: bytes) -> tuple[int, ...]:
+        """Tick in ms, torque enable, hardware error, bus watchdog, and the numbers for `values`.
+
+        Raises struct.error for too short a block.
+        """
+        return self._struct.unpack_from(data)
 
     def values(self, digits: tuple[int, ...], into: dict[str, float]) -> None:
         """Present values, SI."""

@@ -82,10 +82,10 @@ def test_the_block_carries_state_and_present_values(model: DynamixelModel) -> No
             ("present_position", -4096),
         )
     )
-    state, digits = layout.unpack(data)
+    digits = layout.unpack(data)
     values: dict[str, float] = {}
     layout.values(digits, values)
-    assert (state.tick_ms, state.torque_on, state.error_bits, state.watchdog) == (32767, True, 0x20, -1)
+    assert digits[:4] == (32767, 1, 0x20, -1)
     assert values["position"] == -4096 * model.readings["position"].digit
     assert values["torque"] == -100 * model.readings["torque"].digit
     assert "temperature" not in values
