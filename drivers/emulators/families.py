@@ -6,6 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drivers.canopen import model as canopen
+from drivers.dynamixel import model as dynamixel
+from drivers.emulators.dynamixel_line import DynamixelLine
+from drivers.emulators.dynamixel_servo import EmulatedDynamixel
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_actuator import emulated_unit
 from drivers.emulators.scpi_instrument import ScpiInstrument
@@ -54,5 +57,25 @@ def _scpi(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
     return host.line(plan.name, ScpiSerial(host.loop, host.advance, instrument, plan.bitrate))
 
 
+def _dynamixel(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    servos = [
+        EmulatedDynamixel(
+            d.name,
+            d.address,
+            dynamixel.load_model(d.model),
+            host.around,
+            baudrate=plan.bitrate,
+            return_delay=0,
+        )
+        for d in plan.devices
+    ]
+    return host.line(plan.name, DynamixelLine(host.loop, host.advance, servos, plan.bitrate))
+
+
 #: By the name of the family.
-EMULATED: Mapping[str, Emulate] = {"canopen": _canopen, "modbus": _modbus, "scpi": _scpi}
+EMULATED: Mapping[str, Emulate] = {
+    "canopen": _canopen,
+    "dynamixel": _dynamixel,
+    "modbus": _modbus,
+    "scpi": _scpi,
+}
