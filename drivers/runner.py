@@ -50,14 +50,13 @@ from drivers.device import (
     Setpoint,
     TransportLost,
 )
+from drivers.lateness import Lateness, percentile
 from drivers.realtime import AwakeClock, claim_realtime, quiet_interpreter
 from drivers.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
 PRIORITY = 40
-#: Rows of the lateness statistics: a minute at 500 Hz.
-_HISTORY = 30_000
 #: Blocks that may wait for `on_block` before data is given up.
 _BACKLOG = 500
 
@@ -119,7 +118,7 @@ class BusRunner:
         self._blocks: queue.Queue[Block | None] = queue.Queue(_BACKLOG)
         self._delivery = threading.Thread(target=self._deliver, name=f"blocks-{group.name}", daemon=True)
         self._period_s = group.period_s
-        self._lateness = np.zeros(_HISTORY)
+        self._lateness, self._begun_s = Lateness(), clock.now()
         self._cycles = self._missed = 0
         self._realtime = False
         self._sequence = self._first_row = self._filled = 0
@@ -182,18 +181,20 @@ class BusRunner:
         return self.group.measured(device, mode)
 
     def statistics(self) -> CycleStatistics:
-        late = self._lateness[: min(self._cycles, _HISTORY)].copy()
-        p50, p99 = np.percentile(late, (50, 99)) if len(late) else (0.0, 0.0)
+        counts, late_s = self._lateness.counts(), self._lateness.max_s
         return CycleStatistics(
             period_s=self._period_s,
             cycles=self._cycles,
             missed=self._missed,
-            lateness_p50_s=float(p50),
-            lateness_p99_s=float(p99),
-            lateness_max_s=float(late.max(initial=0.0)),
+            lateness_p50_s=percentile(counts, 0.50, late_s),
+            lateness_p99_s=percentile(counts, 0.99, late_s),
+            lateness_max_s=late_s,
             bus_load=self.group.load(),
             realtime=self._realtime,
+            warning=self.warning or "",
+            elapsed_s=clock.now() - self._begun_s,
             counters=self.group.counters(),
+            lateness_counts=counts,
         )
 
     def _ask(self, action: Callable[[], None], timeout_s: float) -> None:
@@ -244,6 +245,7 @@ class BusRunner:
             log.warning("bus %s: %s", self.group.name, self.warning)
         quiet_interpreter(self._period_s)
         self.identities = tuple(self.group.open())
+        self._begun_s = clock.now()
         self.state = RunnerState.RUNNING
         self._opened.set_result(None)
 
@@ -276,7 +278,7 @@ class BusRunner:
         while not self._stopping.is_set():
             clock.sleep_until(deadline)
             now = clock.now()
-            self._lateness[self._cycles % _HISTORY] = now - deadline
+            self._lateness.add(now - deadline)
             self._cycles += 1
             self._serve_requests()
             awake = self._clock.time_s
