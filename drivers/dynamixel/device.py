@@ -18,6 +18,7 @@ from drivers.device import (
     Mode,
     Signal,
     TransportLost,
+    TransportTimeout,
 )
 from drivers.dynamixel.codec import HIGHEST_ID
 from drivers.dynamixel.model import DynamixelModel
@@ -101,8 +102,12 @@ class DynamixelDevice:
         yield from self.identifying()
         try:
             level = yield from fetch(number, registers["status_return_level"])
-        except DriverError:  # level 0: answers nothing but ping
-            level = 0
+        except DriverError:
+            yield from ping(number)  # is it still there?
+            try:
+                level = yield from fetch(number, registers["status_return_level"])
+            except TransportTimeout:  # level 0: answers nothing but ping
+                level = 0
         if level != 2:
             log.warning("%s: status return level was %d, set to 2", name, level)
             yield from store(name, number, registers["status_return_level"], 2)

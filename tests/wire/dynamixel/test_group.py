@@ -146,6 +146,7 @@ def test_the_latency_timer_of_an_adapter(tmp_path: Any) -> None:
     assert adapter_latency_s("serial:/dev/ttyUSB0@1000000", tmp_path) == pytest.approx(0.017)
     timer.write_text("1\n")
     assert adapter_latency_s("serial:/dev/ttyUSB0", tmp_path) == LATENCY_S
+    assert adapter_latency_s("record:/tmp/x.log|serial:/dev/ttyUSB0@57600", tmp_path) == LATENCY_S
     assert adapter_latency_s("tcp:localhost:4000", tmp_path) == LATENCY_S
 
 
