@@ -4,7 +4,8 @@ The emulated servos are a process of their own on a pty, once with the wire time
 what the masters themselves cost. Both masters read the same block of the same servos, in turn round by round; ours goes on to
 SI values, checks and their validity, the SDK's side takes the numbers out of its buffers. Wall time, because waiting is the work.
 Ours runs under SCHED_FIFO where that is permitted, as `drivers.runner` does; the SDK as an ordinary process, which serves it
-best: it waits in a loop, and the kernel throttles real-time processes that never sleep.
+best: it waits in a loop, and the kernel throttles real-time processes that never sleep. Further rows have both of them as
+ordinary processes; there a loop that never sleeps notices an answer a little sooner when it has a processor to itself.
 """
 
 from __future__ import annotations
@@ -165,8 +166,8 @@ class TheirSdk:
         self.port.closePort()
 
 
-def _scheduled(master: Ours | TheirSdk) -> None:
-    if isinstance(master, Ours):
+def _scheduled(master: Ours | TheirSdk, *, realtime: bool = True) -> None:
+    if realtime and isinstance(master, Ours):
         claim_realtime(PRIORITY)
     else:
         os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
@@ -180,7 +181,7 @@ def _timed(master: Ours | TheirSdk) -> tuple[float, list[tuple[int, ...]]]:
 
 
 def _in_turn(
-    path: str, *, paced: bool, fast: bool
+    path: str, *, paced: bool, fast: bool, realtime: bool
 ) -> tuple[dict[str, float], dict[str, Counter[tuple[int, ...]]]]:
     """Median seconds of both masters, in short turns, so that a disturbance of the machine meets both alike."""
     theirs = TheirSdk(path, fast=fast)  # first: ours opens the port for itself alone
@@ -190,7 +191,7 @@ def _in_turn(
     try:
         for turn in range(ROUNDS):
             for master in (ours, theirs) if turn % 2 else (theirs, ours):
-                _scheduled(master)
+                _scheduled(master, realtime=realtime)
                 took, found = _timed(master)
                 answers[master.name].update(found)
                 times[master.name].append(took)
@@ -221,11 +222,14 @@ class _Reading:
     name: str
     paced: bool
     firmware: int
+    realtime: bool = True
 
 
 _READINGS = (
     _Reading("Dynamixel, 6 servos by fast sync read, 1 MBd", True, FAST),
     _Reading("Dynamixel, 6 servos by sync read, 1 MBd", True, PLAIN),
+    _Reading("Dynamixel, 6 by fast sync read, 1 MBd, ordinary processes", True, FAST, False),
+    _Reading("Dynamixel, 6 by sync read, 1 MBd, ordinary processes", True, PLAIN, False),
     _Reading("Dynamixel, 6 servos by fast sync read, no wire time", False, FAST),
     _Reading("Dynamixel, 6 servos by sync read, no wire time", False, PLAIN),
 )
@@ -233,7 +237,9 @@ _READINGS = (
 
 def _reading(case: _Reading) -> dict[str, Any]:
     with _served(paced=case.paced, firmware=case.firmware) as path:
-        times, answers = _in_turn(path, paced=case.paced, fast=case.firmware >= MODEL.fast_read_from)
+        times, answers = _in_turn(
+            path, paced=case.paced, fast=case.firmware >= MODEL.fast_read_from, realtime=case.realtime
+        )
         peak = _peak_mb(path, paced=case.paced)
     expected = tuple(round(0.5 * n / MODEL.readings["position"].digit) for n in range(1, SERVOS + 1))
     complete = {name: found[expected] / found.total() for name, found in answers.items()}
