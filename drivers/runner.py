@@ -251,11 +251,17 @@ class BusRunner:
         """Whatever happened: torque off as far as the wire allows, everybody who waits is answered, the data
         is delivered.
         """
-        if self.state is RunnerState.LOST:
-            self.group.safe_stop()
-            self.group.hush()
-        else:
-            self.group.close()
+        steps = (
+            (self.group.safe_stop, self.group.hush) if self.state is RunnerState.LOST else (self.group.close,)
+        )
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # they never raise; but a mistake in one must not keep back the rest
+                log.exception("bus %s: the end failed", self.group.name)
+                self._fail(f"{self.group.name}: internal error {error!r}")
+                self.state = RunnerState.LOST
+        if self.state is not RunnerState.LOST:
             self.state = RunnerState.STOPPED
         self._axes.clear()
         while self._requests:

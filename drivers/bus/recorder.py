@@ -1,8 +1,9 @@
 """Wrappers that write down everything on a wire: ``record:FILE|URI`` as the `uri` of a bus.
 
 A frame is stamped when it was sent or received. Bytes are stamped when the driver took them from the line, which is
-within a read's time slice of their arrival; every byte is recorded once and in order, also those that the driver throws
-away (`drain`). A controller that left the bus is written as the error frame that told so.
+within a read's time slice of their arrival; every byte is recorded once and in order. Those that the driver throws
+away (`drain`) came at some time since it last looked, and are stamped in the middle of it. A controller that left the
+bus is written as the error frame that told so.
 """
 
 from __future__ import annotations
@@ -29,30 +30,36 @@ class RecordingStream:
 
     def __init__(self, stream: ByteStream, log: WireLog) -> None:
         self._stream, self._log = stream, log
+        self._looked_s = clock.now()
 
     @property
     def baudrate(self) -> int:
         return self._stream.baudrate
 
     def write(self, data: bytes) -> None:
-        self._log.put(clock.now(), True, bytes(data))
+        self._looked_s = clock.now()
+        self._log.put(self._looked_s, True, bytes(data))
         self._stream.write(data)
 
     def read_exactly(self, count: int, deadline_s: float) -> bytes:
-        data = self._stream.read_exactly(count, deadline_s)
-        self._log.put(clock.now(), False, data)
+        try:
+            data = self._stream.read_exactly(count, deadline_s)
+        finally:
+            self._looked_s = clock.now()
+        self._log.put(self._looked_s, False, data)
         return data
 
     def drain(self) -> int:
+        before_s, now_s = self._looked_s, clock.now()
         dropped = bytearray()
         try:
             while True:  # one by one: how many there are, nobody tells
                 dropped += self._stream.read_exactly(1, clock.now())
         except TransportTimeout:
-            pass
+            self._looked_s = now_s
         finally:
             if dropped:
-                self._log.put(clock.now(), False, bytes(dropped))
+                self._log.put(0.5 * (before_s + now_s), False, bytes(dropped))
         return len(dropped)
 
     def close(self) -> None:

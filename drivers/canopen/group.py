@@ -11,6 +11,10 @@ node's frames. The process data first: it was late, and is good; the cycle took 
 skipped. The barrier first: the process data is lost, its values are STALE. Usually that costs one sample.
 After `patience_s` the cycle returns STALE values anyway, and the following cycles wait for the barrier before
 they send SYNC again; after `lost_s` the node is lost.
+
+And if one comes twice? Then the SYNC may have been heard twice (a CAN receiver takes a frame that its sender, disturbed
+in the last bit, repeats), and of other nodes the second answer may still be on its way. So every node is asked for a
+barrier before the next SYNC.
 """
 
 from __future__ import annotations
@@ -57,8 +61,12 @@ MASTER = 127
 #: More than this leaves no room for SDO, EMCY and repetition of disturbed frames.
 LARGEST_LOAD = 0.6
 _BITS = tuple(wire_bits(n) for n in range(9))
-#: Uploads of 1018h:00…04 in turn, so that the answer to an earlier barrier is not taken for that of a later one.
-_BARRIERS = tuple(bytes((0x40, 0x18, 0x10, subindex)) + bytes(4) for subindex in range(5))
+#: Uploads in turn of objects that every node has, so that the answer to an earlier barrier is not taken for that of a
+#: later one: 1018h:00…04, device type, error register, heartbeat time.
+_BARRIERS = tuple(
+    bytes((0x40, index & 0xFF, index >> 8, subindex)) + bytes(4)
+    for index, subindex in (*((0x1018, n) for n in range(5)), (0x1000, 0), (0x1001, 0), (0x1017, 0))
+)
 
 
 @dataclass(slots=True)
@@ -67,8 +75,10 @@ class _Round:
 
     collecting: bool = False
     waiting: int = 0
-    # By node: object and subindex of the barrier that is not answered yet.
-    barriers: dict[int, bytes] = field(default_factory=dict)
+    # By node: objects and subindices of the barriers asked since the last SYNC; the answer to any will do.
+    barriers: dict[int, set[bytes]] = field(default_factory=dict)
+    asked_s: float = 0.0  # when, on the awake clock
+    doubled: bool = False  # process data came twice: was the SYNC heard twice?
     given_up: set[int] = field(default_factory=set)  # nodes whose barrier came before their process data
 
 
@@ -196,6 +206,8 @@ class CanopenGroup:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
         self._drain()
         self._beat_if_due(clock.now())
+        if self._round.doubled:
+            self._clear_doubt()
         row = self._resynchronise() if self._round.barriers else self._exchange(commands)
         self._check(self._clock.tick(clock.now()))
         return row
@@ -289,11 +301,7 @@ class CanopenGroup:
     def _wait_for_barriers(self) -> None:
         """Ask the nodes whose process data is missing, and wait for one or the other."""
         bus, turn = self._opened(), self._round
-        for node in self._nodes.values():
-            if node.answers_sync and not all(node.fresh):
-                request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
-                turn.barriers[node.node] = request[1:4]
-                self._send(Frame(SDO_CLIENT_BASE + node.node, request))
+        self._ask_barriers([n for n in self._nodes.values() if n.answers_sync and not all(n.fresh)])
         until = self._clock.tick(clock.now()) + self._patience_s
         while turn.waiting > 0:
             now = clock.now()
@@ -303,10 +311,33 @@ class CanopenGroup:
             with contextlib.suppress(TransportTimeout):
                 self._handle(bus.recv(now + self._slice_s))
 
+    def _clear_doubt(self) -> None:
+        """Let every second answer arrive; usually that takes a fraction of the cycle."""
+        bus, turn = self._opened(), self._round
+        turn.doubled = False
+        self._ask_barriers([n for n in self._nodes.values() if n.answers_sync])
+        deadline = clock.now() + 0.5 * self._collect_s
+        with contextlib.suppress(TransportTimeout):
+            while turn.barriers:
+                self._handle(bus.recv(deadline))
+
+    def _ask_barriers(self, nodes: Sequence[CanopenNode]) -> None:
+        turn = self._round
+        turn.asked_s = self._clock.tick(clock.now())
+        for node in nodes:
+            request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
+            turn.barriers.setdefault(node.node, set()).add(request[1:4])
+            self._send(Frame(SDO_CLIENT_BASE + node.node, request))
+
     def _resynchronise(self) -> Row:
-        """A cycle without SYNC: wait for the barriers that are still open."""
+        """A cycle without SYNC: wait for the barriers that are still open.
+
+        One that is not answered in time was itself lost; it reads, so it may be asked again.
+        """
         bus, turn = self._opened(), self._round
         stamp = clock.now()
+        if self._clock.tick(stamp) - turn.asked_s >= self._patience_s:
+            self._ask_barriers([n for n in self._nodes.values() if n.node in turn.barriers])
         for node in self._nodes.values():
             node.fresh[:] = [False] * len(node.fresh)
         with contextlib.suppress(TransportTimeout):
@@ -359,14 +390,13 @@ class CanopenGroup:
         process_data = self._tpdos.get(can_id)
         if process_data is not None:
             node, number = process_data
-            if self._round.collecting and not node.fresh[number] and node.node not in self._round.given_up:
+            if self._awaited(node, number):
                 node.accept(number, frame.data)
                 if node.fresh[number]:
                     self._round.waiting -= 1
-            else:
-                node.counters["late"] += (
-                    1  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
-                )
+            else:  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
+                node.counters["late"] += 1
+                self._round.doubled |= node.fresh[number]
             return
         beating = self._heartbeats.get(can_id)
         if beating is not None:
@@ -378,10 +408,23 @@ class CanopenGroup:
         else:
             self._foreign += 1
 
+    def _awaited(self, node: CanopenNode, number: int) -> bool:
+        """Whether TPDO `number` of a node can only be the answer to the SYNC of this cycle.
+
+        Not of a node that is lost or not operational: nobody waits for it, so nothing tells its cycles apart.
+        """
+        turn = self._round
+        return (
+            turn.collecting
+            and node.answers_sync
+            and not node.fresh[number]
+            and node.node not in turn.given_up
+        )
+
     def _pass_barrier(self, node: CanopenNode, response: bytes) -> None:
         """The node has answered the barrier: process data that is not here by now will not come."""
         turn = self._round
-        if turn.barriers.get(node.node) != response[1:4]:
+        if response[1:4] not in turn.barriers.get(node.node, ()):
             return
         del turn.barriers[node.node]
         if turn.collecting and node.node not in turn.given_up:

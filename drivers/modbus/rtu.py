@@ -19,6 +19,7 @@ from drivers.modbus.codec import (
     EXCEPTION_BYTES,
     EXCEPTION_TEXTS,
     READS,
+    echo,
     pack_adu,
     response_bytes,
     silence_s,
@@ -108,7 +109,7 @@ class RtuMaster:
         begin = clock.now()
         deadline = begin + self.wire_s(len(adu) + expected) + timeout_s + self.latency_s
         sent = begin + self.wire_s(len(adu)) if self._honest_wire else -math.inf
-        search = _Search(unit, request[0], expected, sent, self._byte_s)
+        search = _Search(unit, echo(request), expected, sent, self._byte_s)
         self._stream.write(adu)
         awake = AwakeClock(_SLICE_S, begin)
         try:
@@ -149,10 +150,20 @@ class _Search:
     (resynchronisation).
     """
 
-    __slots__ = ("_byte_s", "_expected", "_function", "_sent_s", "_unit", "buffer", "early", "skipped")
+    __slots__ = (
+        "_byte_s",
+        "_echo",
+        "_expected",
+        "_function",
+        "_sent_s",
+        "_unit",
+        "buffer",
+        "early",
+        "skipped",
+    )
 
-    def __init__(self, unit: int, function: int, expected: int, sent_s: float, byte_s: float) -> None:
-        self._unit, self._function, self._expected = unit, function, expected
+    def __init__(self, unit: int, echo: bytes, expected: int, sent_s: float, byte_s: float) -> None:
+        self._unit, self._echo, self._function, self._expected = unit, echo, echo[0], expected
         self._sent_s, self._byte_s = sent_s, byte_s
         self.buffer = bytearray()
         self.skipped = self.early = 0
@@ -175,7 +186,7 @@ class _Search:
             except ValueError:
                 self._skip(1)
                 continue
-            if pdu[0] in READS and pdu[1] != size - 5:
+            if not pdu[0] & 0x80 and not pdu.startswith(self._echo):  # of another length, or another write
                 self._skip(1)
             elif clock.now() < self._sent_s + 0.95 * size * self._byte_s:  # the answer to an earlier request
                 self.early += 1

@@ -194,5 +194,5 @@ def turns(count: float) -> float:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """These tests meet devices in real time, and a shared machine may take its processors away for seconds."""
     for item in items:
-        if Path(__file__).parent in item.path.parents:
+        if Path(__file__).parent in item.path.parents and item.get_closest_marker("flaky") is None:
             item.add_marker(pytest.mark.flaky(reruns=3, reruns_delay=5))

@@ -40,6 +40,12 @@ SIGNAL_UNITS = {
     "velocity": "rad/s",
     "torque": "N·m",
     "temperature": "K",
+    "voltage": "V",
+    "current": "A",
+    "power": "W",
+    "frequency": "Hz",
+    "power_factor": "1",
+    "efficiency": "1",
 }
 
 
