@@ -19,6 +19,7 @@ from test_protocols import get
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.devices import resolutions
 from verification_platform.bench.dut import load_dut
+from verification_platform.bench.lockout import Lockout
 from verification_platform.engine.evaluation import Evaluated, evaluate_run
 from verification_platform.engine.journal import JournalError
 from verification_platform.engine.local import run_local
@@ -128,6 +129,9 @@ def run_jobs(folders: Sequence[RunFolder]) -> list[Done]:
                 folder, get(folder.protocol_id), on_progress=show, on_prompt=confirm
             ),
         )
+    refusal = Lockout.of(first.bench.bench.id).refusal()
+    if refusal:
+        raise CommandError(refusal, ExitCode.ABORTED)
     from verification_platform.ros import Graph  # only a run through ROS needs it
 
     graph = Graph(first.bench, first.order, first.path / "graph", seed=first.seed)

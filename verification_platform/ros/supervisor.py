@@ -73,6 +73,8 @@ class Graph:
         self._remappings = remappings or {}
         self.children: dict[str, Child] = {}
         self.environment: dict[str, str] = {}
+        #: Where the emulator, if there is one, listens for accidents on request (`drivers.emulators.control`).
+        self.control: Path | None = None
         self._stack = contextlib.ExitStack()
         self._watch = Watch()
 
@@ -114,6 +116,7 @@ class Graph:
         command += ["--dut", str(dut), "--seed", str(self._seed), "--run-dir", str(self.work_dir)]
         self._spawn(EMULATOR, command, pipe=True)
         ready = self._expect("ready", _EMULATOR_S)
+        self.control = Path(ready["control"])
         return with_uris(self._bench, ready["bus"], ready["clock"])
 
     def _node_command(self, spec: NodeSpec) -> list[str]:
