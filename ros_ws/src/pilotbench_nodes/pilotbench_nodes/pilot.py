@@ -72,13 +72,10 @@ class Pilot(BenchNode):
         except (BenchTrip, BringUpError, TimeoutError) as error:
             return {"error": str(error)}
 
-    def do_arm(
-        self, channels: list[str] = [], low: list[float] = [], high: list[float] = []
-    ) -> dict[str, Any]:  # noqa: B006
+    def do_arm(self) -> dict[str, Any]:
         deadline_s = time.monotonic() + _ANSWER_S
         while True:
-            request = Arm.Request(channels=channels, low=low, high=high)
-            answer = self.link.call(self.link.arm, request, _ANSWER_S)
+            answer = self.link.call(self.link.arm, Arm.Request(), _ANSWER_S)
             if answer.armed or not answer.passing or time.monotonic() > deadline_s:
                 break
             time.sleep(0.02)
