@@ -101,7 +101,7 @@ def build_host(
 
 def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
     """Build the bench and serve it until told to stop. Raises BenchError."""
-    from .plant import make_plant
+    from .plant import plant_behind_wires
 
     bench, order = load_bench(bench_file), load_dut(dut_file)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 stack.enter_context(processors_awake())
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
-            contacts = Contacts(make_plant(bench, order, seed))
+            contacts = Contacts(plant_behind_wires(bench, order, seed))
             host, uris = build_host(bench, contacts, sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
             control = Control(sockets / CONTROL, host, contacts)
