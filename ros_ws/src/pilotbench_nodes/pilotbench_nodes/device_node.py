@@ -65,6 +65,8 @@ class _Listener:
             ("protocol_node", protocol, self.protocol),
         ):
             age_s = silence.age_s(now_s)
+            if not silence.ever_heard:
+                return f"{name} has not been heard yet"
             if age_s > peer.limit_s(silence_s):
                 return (
                     f"{name} has died"
@@ -87,7 +89,8 @@ class DeviceNode(BenchNode):
         self._devices = tuple(devices_on(self.bench, self._bus))
         self._runner: BusRunner | None = None
         self._interlock = (State.DISARMED, 0, "")  # state, permission, reason: replaced as one
-        self._on_trial = 0  # the permission under which the self-test's rehearsal was begun
+        self._on_trial = False  # the interlock tests itself
+        self._rehearsed = 0  # the permission under which the rehearsal for that was begun
         self._held = 0  # the last permission under which torque could flow
         self._lease = -1
         self._bus_listener, self._ros_listener = (
@@ -121,9 +124,10 @@ class DeviceNode(BenchNode):
         self._interlock = (State(message.state), message.permission, message.reason)
         for listener in self._listeners:
             listener.interlock.heard()
+        self._on_trial = message.on_trial
         if self._interlock[0] is not State.ARMED:
-            self._on_trial = 0
-        elif message.on_trial and message.permission != self._on_trial:
+            self._rehearsed = 0
+        elif message.on_trial and message.permission != self._rehearsed:
             self._rehearse(message.permission)
         if self._permission() != self._told_permission:
             self.send_heartbeat()  # the interlock measures how fast this is
@@ -164,17 +168,17 @@ class DeviceNode(BenchNode):
         if runner.state is not RunnerState.RUNNING or runner.failure is not None or forbidden is not None:
             return self._held if runner.torque else 0
         permission = self._interlock[1]
-        if permission == self._on_trial and self._roles and not runner.rehearsed:
+        if self._on_trial and self._roles and not (permission == self._rehearsed and runner.rehearsed):
             return 0  # not before the drives are on
         self._held = permission
         return permission
 
     def _rehearse(self, permission: int) -> None:
         """The self-test: every drive of this bus on, with nothing to do; the bus thread takes the torque off again."""
-        self._on_trial = permission
         runner = self._runner
         if runner is None or not self._roles or self._forbidden(self._ros_listener) is not None:
-            return
+            return  # and tried again with the interlock's next message
+        self._rehearsed = permission
         setpoints = {
             role.device: _at_rest(self._modes[role.device], runner, role.device)
             for role in self._roles.values()
@@ -215,7 +219,7 @@ class DeviceNode(BenchNode):
 
     def _go(self, runner: BusRunner, request: Command.Request, response: Command.Response) -> None:
         forbidden = self._forbidden(self._ros_listener)
-        if forbidden is None and self._interlock[1] == self._on_trial:
+        if forbidden is None and self._on_trial:
             forbidden = "the interlock is testing itself"
         if forbidden is not None:
             response.outcome, response.reason = Command.Response.NOT_PERMITTED, forbidden
