@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from drivers.emulators.control import ask
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Order
 from verification_platform.bench.liveness import HANG_FACTOR
@@ -57,10 +58,10 @@ def test_a_killed_process_takes_the_torque_off(victim: str, accident: Callable[.
 @pytest.mark.usefixtures("traceless")
 def test_a_dead_serial_line_takes_the_torque_off(accident: Callable[..., Any]) -> None:
     """The adapter of the torque transducers is pulled: the pty is gone under the driver."""
-    seen = accident(lambda graph: os.kill(graph.children["emulator"].pid, signal.SIGUSR1))
+    seen = accident(lambda graph: ask(graph.control, do="unplug_lines"))
     assert seen.reaction_s <= TORQUE_OFF_S
     assert seen.took_s <= END_S
-    assert seen.outcome.status is RunStatus.ABORTED_SAFETY
+    assert seen.outcome.status is RunStatus.INVALID
     assert re.match(r"device_rs485: rs485: \S", seen.outcome.reason), seen.outcome.reason
     assert "\n" not in seen.outcome.reason
 

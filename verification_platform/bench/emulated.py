@@ -7,9 +7,10 @@ behind them.
         --dut duts/harmonic-25-100.toml --seed 1 --run-dir /tmp/run
 
 prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485": "serial:/dev/pts/3"},
-"clock": "/tmp/run/clock", "realtime": true}``, and serves until SIGTERM, SIGINT or the death of its parent; SIGUSR1
-pulls the adapters of its serial lines. Every switching of torque is written, with its stamp of the bench's clock, to
-``emulator_events.jsonl`` in the run folder: the witness for the drives' own watchdogs.
+"clock": "/tmp/run/clock", "control": "/tmp/run/control", "realtime": true}``, and serves until SIGTERM, SIGINT or the
+death of its parent; what can be broken on request, `drivers.emulators.control` tells. Every switching of torque is
+written, with its stamp of the bench's clock, to ``emulator_events.jsonl`` in the run folder: the witness for the
+drives' own watchdogs and for the way of a trip.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from drivers import clock
 from drivers.bus.hub_server import LONGEST_PATH
+from drivers.emulators.contacts import Contacts
+from drivers.emulators.control import Control
 from drivers.emulators.families import EMULATED as EMULATED_FAMILIES
 from drivers.emulators.host import EmulatorHost
 from drivers.emulators.plant import Plant
@@ -40,12 +44,13 @@ from .dut import load_dut
 PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
 CLOCK = "clock"
+CONTROL = "control"
 
 
 class PowerLog:
     """Writes one JSON line for every switching of torque.
 
-    ``t`` is on the bench's clock; ``frozen_s`` is for how long of the last second the machine did not let this process
+    ``t`` is on the bench's clock, ``utc_s`` on the wall's; ``frozen_s`` is for how long of the last second the machine did not let this process
     run (a virtual machine out of its share), time through which the emulated device did not live either.
     """
 
@@ -59,6 +64,7 @@ class PowerLog:
         torque = "on" if on else "off"
         event = {
             "t": now_s,
+            "utc_s": time.time(),
             "device": device,
             "torque": torque,
             "reason": reason,
@@ -112,9 +118,10 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 stack.enter_context(processors_awake())
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
-            host, uris = build_host(bench, plant_behind_wires(bench, order, seed), sockets, log, paced=paced)
+            contacts = Contacts(plant_behind_wires(bench, order, seed))
+            host, uris = build_host(bench, contacts, sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
-            signal.signal(signal.SIGUSR1, lambda *_: host.unplug_lines())
+            control = Control(sockets / CONTROL, host, contacts)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: host.stop())
             try:
@@ -122,13 +129,20 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 warning = claim_realtime(PRIORITY)
                 sys.stdout.write(
                     json.dumps(
-                        {"ready": True, "bus": uris, "clock": page and str(page), "realtime": warning is None}
+                        {
+                            "ready": True,
+                            "bus": uris,
+                            "clock": page and str(page),
+                            "control": str(sockets / CONTROL),
+                            "realtime": warning is None,
+                        }
                     )
                     + "\n"
                 )
                 sys.stdout.flush()
                 host.run()
             finally:
+                control.close()
                 host.close()
     finally:
         if own_folder is not None:
