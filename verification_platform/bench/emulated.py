@@ -32,6 +32,7 @@ from drivers.emulators.host import EmulatorHost
 from drivers.emulators.plant import Plant
 from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
 
+from .bodies import make_bodies
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, bus_plan, family
 from .dut import load_dut
@@ -52,10 +53,12 @@ class PowerLog:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._freezes: list[tuple[float, float]] = []
+        self._powered: set[str] = set()
 
     def __call__(self, device: str, on: bool, reason: str, now_s: float) -> None:
         self._freezes = [(at, length) for at, length in self._freezes if at > now_s - 1.0]
         frozen = sum(length for _, length in self._freezes)
+        (self._powered.add if on else self._powered.discard)(device)
         torque = "on" if on else "off"
         event = {
             "t": now_s,
@@ -66,6 +69,11 @@ class PowerLog:
         }
         self._file.write(json.dumps(event) + "\n")
         self._file.flush()
+
+    def all_off(self, reason: str, now_s: float) -> None:
+        """The machine itself has ended, and with it every torque."""
+        for device in sorted(self._powered):
+            self(device, False, reason, now_s)
 
     def on_frozen(self, now_s: float, frozen_s: float) -> None:
         self._freezes.append((now_s, frozen_s))
@@ -95,7 +103,7 @@ def build_host(
 
 def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
     """Build the bench and serve it until told to stop. Raises BenchError."""
-    from .plant import make_plant
+    from .plant import BodiesLost, make_plant
 
     bench, order = load_bench(bench_file), load_dut(dut_file)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -112,7 +120,11 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 stack.enter_context(processors_awake())
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
-            host, uris = build_host(bench, make_plant(bench, order, seed), sockets, log, paced=paced)
+            bodies = make_bodies(bench, run_dir / "bodies", PRIORITY - 1)
+            if bodies is not None:
+                stack.callback(bodies.close)
+            plant = make_plant(bench, order, seed, bodies)
+            host, uris = build_host(bench, plant, sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
             signal.signal(signal.SIGUSR1, lambda *_: host.unplug_lines())
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -128,6 +140,9 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 )
                 sys.stdout.flush()
                 host.run()
+            except BodiesLost as error:
+                log.all_off(str(error), clock.now())  # no shaft, no torque
+                raise
             finally:
                 host.close()
     finally:
@@ -136,7 +151,11 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used."""
+    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used, 3 when the engine that
+    turns its bodies has died.
+    """
+    from .plant import BodiesLost
+
     parser = argparse.ArgumentParser(
         prog="python -m verification_platform.bench.emulated", description=__doc__.splitlines()[0]
     )
@@ -154,6 +173,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except BodiesLost as error:
+        sys.stderr.write(f"the bench's bodies are gone: {error}\n")
+        return 3
     return 0
 
 

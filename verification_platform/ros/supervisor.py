@@ -38,7 +38,7 @@ from .graph import PACKAGE, NodeSpec, nodes_for
 from .watch import Watch
 
 CLIENT, EMULATOR = "client", "emulator"
-_EMULATOR_S, _UP_S = 20.0, 60.0
+_EMULATOR_S, _ENGINE_S, _UP_S = 20.0, 60.0, 60.0
 #: An orderly end of all nodes; then SIGTERM; then SIGKILL. Together below five seconds.
 _DOWN_S, _TERM_S, _EMULATOR_TERM_S = 1.5, 1.5, 0.8
 #: After a process has died, so long for the others to end the run in order and say why.
@@ -113,7 +113,8 @@ class Graph:
         command = [sys.executable, "-m", "verification_platform.bench.emulated", "--bench", str(bench)]
         command += ["--dut", str(dut), "--seed", str(self._seed), "--run-dir", str(self.work_dir)]
         self._spawn(EMULATOR, command, pipe=True)
-        ready = self._expect("ready", _EMULATOR_S)
+        engine_s = 0.0 if self._bench.bodies.engine == "built-in" else _ENGINE_S
+        ready = self._expect("ready", _EMULATOR_S + engine_s)
         return with_uris(self._bench, ready["bus"], ready["clock"])
 
     def _node_command(self, spec: NodeSpec) -> list[str]:
