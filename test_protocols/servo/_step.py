@@ -28,10 +28,19 @@ _BANDS = (0.05, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
+class _Origin:
+    """When the step came, s; how far off that may be for not knowing how the response begins, and for noise (u)."""
+
+    at: float
+    doubt: float
+    noise: float
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """All repeats of one direction, averaged. t is 0 where the step came, s; y in rad/s in the sense of the step.
 
-    period: of the samples, s; doubt: half-width of where the step came, beyond the period's, s;
+    period: of the samples, s;
     finals: final speed of each repeat by the angle encoder, rad/s; span: over which it was taken, s.
     """
 
@@ -39,7 +48,7 @@ class Response:
     t: Floats
     y: Floats
     period: float
-    doubt: float
+    origin: _Origin
     repeats: int
     finals: tuple[float, ...]
     span: float
@@ -57,22 +66,22 @@ def find_responses(recording: Recording) -> Iterator[Response]:
         after = min(t.size - at for t, _, at, _, _ in repeats)
         t = np.mean([t[at - before : at + after] - t[at] for t, _, at, _, _ in repeats], axis=0)
         y = np.mean([y[at - before : at + after] for _, y, at, _, _ in repeats], axis=0)
-        origin, doubt = _origin(t, y)
+        origin = _origin(t, y)
         yield Response(
             direction,
-            t - origin,
+            t - origin.at,
             y,
             float(np.median(np.diff(t))),
-            doubt,
+            origin,
             len(repeats),
             tuple(final for *_, final, _ in repeats),
             repeats[0][4],
-            step_response(t, y, origin, y_0=float(y[t < origin].mean()), bands=_BANDS),
+            step_response(t, y, origin.at, y_0=float(y[t < origin.at].mean()), bands=_BANDS),
         )
 
 
-def _origin(t: Floats, y: Floats) -> tuple[float, float]:
-    """When the step came, and how far off that may be, s: from where y leaves its noise, at level L, and where it has come
+def _origin(t: Floats, y: Floats) -> _Origin:
+    """When the step came: from where y leaves its noise, at level L, and where it has come
     to 3·L.
 
     Whether the response begins linearly (as a first-order drive's) or quadratically (with an inertia) is not known.
@@ -83,7 +92,8 @@ def _origin(t: Floats, y: Floats) -> tuple[float, float]:
     level = max(6 * float(x[:before].std()), _LEAST_LEVEL)
     begun, rising = _crossing(t, x, level), _crossing(t, x, 3 * level)
     earliest, latest = _EARLIEST * (rising - begun), _LATEST * (rising - begun)
-    return begun - 0.5 * (earliest + latest), 0.5 * (earliest - latest)
+    noise = math.sqrt(2) * float(x[:before].std()) * (rising - begun) / (2 * level)
+    return _Origin(begun - 0.5 * (earliest + latest), 0.5 * (earliest - latest), noise)
 
 
 def _crossing(t: Floats, x: Floats, level: float) -> float:
@@ -125,7 +135,8 @@ def results_of(
     sampling = type_b("sampling period", response.period / 2)
     origin = [
         type_b("instant of the step, within one sampling period", response.period / 2),
-        type_b("how the response begins: at once or with an inertia", response.doubt, "u-shaped"),
+        type_b("how the response begins: at once or with an inertia", response.origin.doubt, "u-shaped"),
+        Contribution("noise where the response begins", "A", response.origin.noise),
     ]
     both = [sampling, type_b("sampling period, other end", response.period / 2)]
 

@@ -59,7 +59,7 @@ def test_T_STEP(recording: Any, evaluate: Any, noise: float) -> None:
             result = evaluate.result(quantity, direction=direction)
             # With noise, where a slow start begins cannot be seen that well, and U says so.
             assert abs(result.value - true) <= (result.U if noise and quantity != "t_r" else 0.1e-3), quantity
-            assert result.U < 0.9e-3
+            assert result.U < 1.2e-3
         assert evaluate.result("M_p", direction=direction).value == pytest.approx(0.1630, abs=0.001)
         assert evaluate.result("e_inf", direction=direction).value == pytest.approx(0.0, abs=1e-4)
 

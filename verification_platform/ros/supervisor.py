@@ -165,18 +165,25 @@ class Graph:
                 give_up_s = min(give_up_s, self._watch.ended_s + _LAST_WORDS_S)
         duration_s = time.monotonic() - begun_s
         if self._watch.ended:
-            return Outcome(RunStatus.ABORTED_SAFETY, self._watch.ended, duration_s=duration_s)
+            status = self._status(RunStatus.ABORTED_SAFETY)
+            return Outcome(status, self._watch.ended, duration_s=duration_s)
         return Outcome(RunStatus.INVALID, "interrupted by the operator (Ctrl-C)", duration_s=duration_s)
 
     def _outcome(self, event: Mapping[str, Any]) -> Outcome:
+        reason = self._with_cause(event["reason"]) if event["reason"] else ""
         return Outcome(
-            RunStatus(event["status"]),
-            self._with_cause(event["reason"]) if event["reason"] else "",
+            self._status(RunStatus(event["status"])),
+            reason,
             finished=event["finished"],
             segments=event["segments"],
             duration_s=event["duration_s"],
             resumed_at=event["resumed_at"] if event["resumed_at"] >= 0 else None,
         )
+
+    def _status(self, status: RunStatus) -> RunStatus:
+        """What the nodes see of a bench that is no more is a lost wire; but nothing has moved that could have been unsafe."""
+        lost = self._watch.ended.startswith(f"{EMULATOR} ")
+        return RunStatus.INVALID if lost and status is RunStatus.ABORTED_SAFETY else status
 
     def _feedback(
         self,
