@@ -20,7 +20,15 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
 }  # fmt: skip
 
 #: Of the drive's velocity loop (tests/protocols/test_srv_step.py has the plant's own answer beside it), seconds and 1.
-STEP_TRUTH = {"t_d": 1.69e-3, "t_r": 3.06e-3, "M_p": 0.168, "t_p": 8.5e-3, "t_s5": 19.0e-3, "t_s2": 24.5e-3, "e_inf": 0.0}
+STEP_TRUTH = {
+    "t_d": 1.69e-3,
+    "t_r": 3.06e-3,
+    "M_p": 0.168,
+    "t_p": 8.5e-3,
+    "t_s5": 19.0e-3,
+    "t_s2": 24.5e-3,
+    "e_inf": 0.0,
+}
 #: How well the plant itself is known there, with integration steps of 0.5 ms.
 STEP_TRUTH_WITHIN = {"M_p": 0.002, "e_inf": 1e-4 * math.pi}
 
@@ -29,12 +37,18 @@ def misses(results: Sequence[Result], truth: Truth, coverage: ModuleType) -> lis
     """Results that do not contain the plant's truth within their U; at least five must have been compared."""
     compared, missed = 0, []
     for result in results:
-        true = STEP_TRUTH.get(result.quantity) if "step" in result.conditions else coverage.true_value(result, truth)
+        true = (
+            STEP_TRUTH.get(result.quantity)
+            if "step" in result.conditions
+            else coverage.true_value(result, truth)
+        )
         if true is None:
             continue
         compared += 1
         slack = STEP_TRUTH_WITHIN.get(result.quantity, 0.0)
         if abs(result.value - true) > result.U + slack:
-            missed.append(f"{result.quantity} {dict(result.conditions)}: {result.value:.6g} ± {result.U:.2g}, true {true:.6g}")
+            missed.append(
+                f"{result.quantity} {dict(result.conditions)}: {result.value:.6g} ± {result.U:.2g}, true {true:.6g}"
+            )
     assert compared >= 5
     return missed

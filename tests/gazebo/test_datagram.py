@@ -207,19 +207,19 @@ def test_a_peer_that_ends_before_it_announces_itself_says_so() -> None:
 
 def test_a_stranger_is_not_listened_to() -> None:
     """Another session's number, or another kind of datagram, is not an announcement."""
-    with pytest.raises(BodiesLost, match="did not announce"), Meeting(2) as meeting:
+    with Meeting(2) as meeting, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
         host, port, _ = meeting.address.split(":")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
-            stranger.sendto(b"GBP1" + bytes(76), (host, int(port)))
-            process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(9)"])
-            try:
+        stranger.sendto(b"PGB1" + bytes(76), (host, int(port)))
+        with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(9)"]) as process:
+            with pytest.raises(BodiesLost, match="did not announce"):
                 meeting.meet(Process(process), 0.3)
-            finally:
-                process.kill()
-                process.wait()
+            process.kill()
+        meeting.close()
 
 
 def test_an_address_that_is_none_is_refused_in_one_line(peer: Path) -> None:
-    done = subprocess.run([peer], env={**os.environ, ADDRESS_VARIABLE: "nowhere"}, capture_output=True, check=False)
+    done = subprocess.run(
+        [peer], env={**os.environ, ADDRESS_VARIABLE: "nowhere"}, capture_output=True, check=False
+    )
     assert done.returncode != 0
     assert b"ADDRESS:PORT:SESSION" in done.stderr

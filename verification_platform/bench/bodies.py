@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .description import BenchDescription
+from .description import BenchDescription, BenchError, BodiesRecord
 from .plant import RigidBodies, plant_parameters
 
 
@@ -18,3 +18,13 @@ def make_bodies(bench: BenchDescription, folder: Path, priority: int | None = No
     from .gazebo import gazebo_bodies  # only who asks for it
 
     return gazebo_bodies(bench, plant_parameters(bench), folder, priority)
+
+
+def with_server(bench: BenchDescription, server: str) -> BenchDescription:
+    """The bench with another Gazebo behind it. Raises BenchError for a bench that is not in Gazebo."""
+    if bench.bodies.engine != "gazebo":
+        raise BenchError(
+            f'bench {bench.bench.id} is not in Gazebo; add [bodies] engine = "gazebo" to its description'
+        )
+    bodies = BodiesRecord.model_validate({**bench.bodies.model_dump(), "server": server})
+    return bench.model_copy(update={"bodies": bodies})

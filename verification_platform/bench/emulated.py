@@ -8,7 +8,8 @@ behind them.
 
 prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485": "serial:/dev/pts/3"},
 "clock": "/tmp/run/clock", "realtime": true}``, and serves until SIGTERM, SIGINT or the death of its parent; SIGUSR1
-pulls the adapters of its serial lines. Every switching of torque is written, with its stamp of the bench's clock, to
+pulls the adapters of its serial lines. When another process turns its bodies and dies, it says
+``{"event": "lost", "reason": …}`` and ends with exit code 3. Every switching of torque is written, with its stamp of the bench's clock, to
 ``emulator_events.jsonl`` in the run folder: the witness for the drives' own watchdogs.
 """
 
@@ -41,6 +42,7 @@ from .dut import load_dut
 PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
 CLOCK = "clock"
+_GONE = "the bench's bodies are gone"
 
 
 class PowerLog:
@@ -132,22 +134,24 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             try:
                 quiet_interpreter(min(record.cycle for record in bench.bus.values()))
                 warning = claim_realtime(PRIORITY)
-                sys.stdout.write(
-                    json.dumps(
-                        {"ready": True, "bus": uris, "clock": page and str(page), "realtime": warning is None}
-                    )
-                    + "\n"
-                )
-                sys.stdout.flush()
+                _tell(ready=True, bus=uris, clock=page and str(page), realtime=warning is None)
                 host.run()
             except BodiesLost as error:
                 log.all_off(str(error), clock.now())  # no shaft, no torque
+                _tell(event="lost", reason=f"{_GONE}: {error}")  # before the wires go dead
                 raise
             finally:
                 host.close()
     finally:
         if own_folder is not None:
             shutil.rmtree(own_folder, ignore_errors=True)
+
+
+def _tell(**event: object) -> None:
+    """One line to whoever has started this process, if that is still there."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -174,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     except BodiesLost as error:
-        sys.stderr.write(f"the bench's bodies are gone: {error}\n")
+        sys.stderr.write(f"{_GONE}: {error}\n")
         return 3
     return 0
 

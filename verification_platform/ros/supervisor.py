@@ -75,6 +75,7 @@ class Graph:
         self.environment: dict[str, str] = {}
         self._stack = contextlib.ExitStack()
         self._watch = Watch()
+        self._bench_lost = False
 
     # ------------------------------------------------------------------ start
 
@@ -151,7 +152,7 @@ class Graph:
         self._request(do="run", folder=str(run_folder.resolve()))
         while time.monotonic() < give_up_s:
             try:
-                event = self._watch.next_event(0.2)
+                event = self._next_event(0.2)
                 if event is not None and event.get("event") == "result":
                     return self._outcome(event)
                 if event is not None and event.get("event") == "feedback":
@@ -182,7 +183,7 @@ class Graph:
 
     def _status(self, status: RunStatus) -> RunStatus:
         """What the nodes see of a bench that is no more is a lost wire; but nothing has moved that could have been unsafe."""
-        lost = self._watch.ended.startswith(f"{EMULATOR} ")
+        lost = self._bench_lost or self._watch.ended.startswith(f"{EMULATOR} ")
         return RunStatus.INVALID if lost and status is RunStatus.ABORTED_SAFETY else status
 
     def _feedback(
@@ -211,7 +212,7 @@ class Graph:
 
     def _with_cause(self, reason: str) -> str:
         """What the nodes saw, led by the process whose death was the cause: known here, not there."""
-        while not self._watch.ended and self._watch.next_event(0.0) is not None:
+        while not self._watch.ended and self._next_event(0.0) is not None:
             pass
         ended = self._watch.ended
         if not ended:
@@ -219,6 +220,15 @@ class Graph:
         return ended if reason.endswith("has died") else f"{ended}; {reason}"
 
     # ------------------------------------------------------------------ events
+
+    def _next_event(self, timeout_s: float) -> dict[str, Any] | None:
+        """As `Watch.next_event`. An emulator whose bench is gone says so before its wires go dead: that is the cause."""
+        event = self._watch.next_event(timeout_s)
+        if event is not None and event.get("event") == "lost":
+            self._bench_lost = True
+            self._watch.ended = self._watch.ended or event["reason"]
+            self._watch.ended_s = time.monotonic()
+        return event
 
     def _request(self, **request: Any) -> None:
         stdin = self.children[CLIENT].process.stdin
@@ -233,7 +243,7 @@ class Graph:
         """The next event of this kind. Raises GraphError with the reason when it does not come."""
         deadline_s = time.monotonic() + timeout_s
         while True:
-            event = self._watch.next_event(0.2)
+            event = self._next_event(0.2)
             if event is not None and (event.get("event") == kind or kind in event):
                 return event
             if event is not None and event.get("event") == "failed":
