@@ -21,7 +21,7 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
-from launch.events import Shutdown, matches_action
+from launch.events import matches_action
 from launch.substitutions import LaunchConfiguration, NotEqualsSubstitution
 from launch_ros.actions import LifecycleNode
 from launch_ros.event_handlers import OnStateTransition
@@ -31,9 +31,8 @@ from launch import LaunchContext, LaunchDescription
 from verification_platform.bench.description import load_bench
 from verification_platform.ros.environment import PROFILE, PROFILE_VARIABLES
 from verification_platform.ros.graph import PACKAGE, NodeSpec, nodes_for
+from verification_platform.ros.launching import END_S, TERM_S, end_all
 
-#: SIGINT, then SIGTERM, then SIGKILL: together below five seconds. A node that was told to end does so within three.
-END_S, TERM_S = "3.2", "0.8"
 #: A device that has just been switched on may need a second knock.
 KNOCKS = 2
 
@@ -105,7 +104,6 @@ def _nodes(context: LaunchContext) -> list[Any]:
 
 
 def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
-    ended = [EmitEvent(event=Shutdown(reason=f"{spec.name} ended"))]
     return LifecycleNode(
         package=PACKAGE,
         executable=spec.executable,
@@ -115,7 +113,7 @@ def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
         output="both",
         respawn=respawn,
         respawn_delay=LaunchConfiguration("respawn_delay"),
-        on_exit=None if respawn else ended,
+        on_exit=None if respawn else [end_all(f"{spec.name} ended")],
         sigterm_timeout=END_S,
         sigkill_timeout=TERM_S,
     )
@@ -165,8 +163,7 @@ class BringUp:
         return [EmitEvent(event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition))]
 
     def _give_up(self, k: int, what: str) -> list[Any]:
-        reason = f"{self._nodes[k].node_name} could not be {what}; its log says why"
-        return [EmitEvent(event=Shutdown(reason=reason))]
+        return [end_all(f"{self._nodes[k].node_name} could not be {what}; its log says why")]
 
     def _started(self, k: int) -> list[Any]:
         """The first of all begins; later only a respawned node starts."""

@@ -14,7 +14,6 @@ from typing import Any
 
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
@@ -22,7 +21,6 @@ from launch.actions import (
 )
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessIO
-from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
@@ -32,6 +30,7 @@ from verification_platform.bench.description import load_bench
 from verification_platform.bench.devices import with_uris
 from verification_platform.bench.write import write_bench
 from verification_platform.ros.graph import PACKAGE
+from verification_platform.ros.launching import END_S, TERM_S, end_all
 
 _ROOT = Path(__file__).resolve().parents[1]
 #: Arguments that are handed on to `bench.launch.py`, where they are described.
@@ -120,10 +119,10 @@ def _emulator(context: LaunchContext) -> list[Any]:
             str(run_dir),
         ],
         name="emulator",
-        output={"stdout": "log", "stderr": "both"},
-        on_exit=[EmitEvent(event=Shutdown(reason="the emulator ended"))],
-        sigterm_timeout="3.2",
-        sigkill_timeout="0.8",
+        output={"stdout": "log", "stderr": {"screen", "log"}},
+        on_exit=[end_all("the emulator ended")],
+        sigterm_timeout=END_S,
+        sigkill_timeout=TERM_S,
     )
 
     def said(event: object) -> list[Any]:
@@ -144,8 +143,8 @@ def _emulator(context: LaunchContext) -> list[Any]:
             parameters=[{"bench": str(resolved)}],
             output="both",
             condition=IfCondition(LaunchConfiguration("clock")),
-            sigterm_timeout="3.2",
-            sigkill_timeout="0.8",
+            sigterm_timeout=END_S,
+            sigkill_timeout=TERM_S,
         )
         return [IncludeLaunchDescription(source, launch_arguments=arguments), clock]
 
