@@ -211,6 +211,17 @@ class Interlock(_Table):
     limits: tuple[TripLimit, ...] = ()
 
 
+class BodiesRecord(_Table):
+    """Who turns the rigid bodies behind emulated wires. The defaults are the plant's own two inertias."""
+
+    engine: Literal["built-in", "gazebo"] = "built-in"
+    server: Literal["auto", "gazebo11", "harmonic"] = "auto"
+    model: Path | None = (
+        None  # SDF; relative to the bench description; default: the bench of pilotbench_gazebo
+    )
+    joints: tuple[str, str] = ("rotor_joint", "flange_joint")  # input shaft, output shaft
+
+
 class BenchDescription(_Table):
     bench: BenchHeader
     bus: dict[str, Bus]
@@ -220,6 +231,7 @@ class BenchDescription(_Table):
     fixture: Fixture = Fixture()
     interlock: Interlock
     plant: dict[str, Any] = {}
+    bodies: BodiesRecord = BodiesRecord()
 
     @model_validator(mode="before")
     @classmethod
@@ -308,7 +320,11 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 def load_bench(path: Path) -> BenchDescription:
     """Read and check ``bench.toml``. Raises BenchError."""
+    tables = load_toml(path)
+    bodies = tables.get("bodies")
+    if isinstance(bodies, dict) and isinstance(bodies.get("model"), str):
+        tables["bodies"] = {**bodies, "model": str(path.parent.absolute() / bodies["model"])}
     try:
-        return BenchDescription.model_validate(load_toml(path))
+        return BenchDescription.model_validate(tables)
     except ValidationError as error:
         raise BenchError(one_line(str(path), error)) from None

@@ -8,7 +8,8 @@ behind them.
 
 prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485": "serial:/dev/pts/3"},
 "clock": "/tmp/run/clock", "control": "/tmp/run/control", "realtime": true}``, and serves until SIGTERM, SIGINT or the
-death of its parent; what can be broken on request, `drivers.emulators.control` tells. Every switching of torque is
+death of its parent; what can be broken on request, `drivers.emulators.control` tells. When another process turns its
+bodies and dies, it says ``{"event": "lost", "reason": …}`` and ends with exit code 3. Every switching of torque is
 written, with its stamp of the bench's clock, to ``emulator_events.jsonl`` in the run folder: the witness for the
 drives' own watchdogs and for the way of a trip.
 """
@@ -36,6 +37,7 @@ from drivers.emulators.host import EmulatorHost
 from drivers.emulators.plant import Plant
 from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
 
+from .bodies import make_bodies
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, bus_plan, family
 from .dut import load_dut
@@ -45,6 +47,7 @@ PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
 CLOCK = "clock"
 CONTROL = "control"
+_GONE = "the bench's bodies are gone"
 
 
 class PowerLog:
@@ -57,10 +60,12 @@ class PowerLog:
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._freezes: list[tuple[float, float]] = []
+        self._powered: set[str] = set()
 
     def __call__(self, device: str, on: bool, reason: str, now_s: float) -> None:
         self._freezes = [(at, length) for at, length in self._freezes if at > now_s - 1.0]
         frozen = sum(length for _, length in self._freezes)
+        (self._powered.add if on else self._powered.discard)(device)
         torque = "on" if on else "off"
         event = {
             "t": now_s,
@@ -72,6 +77,11 @@ class PowerLog:
         }
         self._file.write(json.dumps(event) + "\n")
         self._file.flush()
+
+    def all_off(self, reason: str, now_s: float) -> None:
+        """The machine itself has ended, and with it every torque."""
+        for device in sorted(self._powered):
+            self(device, False, reason, now_s)
 
     def on_frozen(self, now_s: float, frozen_s: float) -> None:
         self._freezes.append((now_s, frozen_s))
@@ -101,7 +111,7 @@ def build_host(
 
 def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
     """Build the bench and serve it until told to stop. Raises BenchError."""
-    from .plant import plant_behind_wires
+    from .plant import BodiesLost, plant_behind_wires
 
     bench, order = load_bench(bench_file), load_dut(dut_file)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -118,7 +128,10 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 stack.enter_context(processors_awake())
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
-            contacts = Contacts(plant_behind_wires(bench, order, seed))
+            bodies = make_bodies(bench, run_dir / "bodies", PRIORITY - 1)
+            if bodies is not None:
+                stack.callback(bodies.close)
+            contacts = Contacts(plant_behind_wires(bench, order, seed, bodies))
             host, uris = build_host(bench, contacts, sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
             control = Control(sockets / CONTROL, host, contacts)
@@ -127,20 +140,18 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             try:
                 quiet_interpreter(min(record.cycle for record in bench.bus.values()))
                 warning = claim_realtime(PRIORITY)
-                sys.stdout.write(
-                    json.dumps(
-                        {
-                            "ready": True,
-                            "bus": uris,
-                            "clock": page and str(page),
-                            "control": str(sockets / CONTROL),
-                            "realtime": warning is None,
-                        }
-                    )
-                    + "\n"
+                _tell(
+                    ready=True,
+                    bus=uris,
+                    clock=page and str(page),
+                    control=str(sockets / CONTROL),
+                    realtime=warning is None,
                 )
-                sys.stdout.flush()
                 host.run()
+            except BodiesLost as error:
+                log.all_off(str(error), clock.now())  # no shaft, no torque
+                _tell(event="lost", reason=f"{_GONE}: {error}")  # before the wires go dead
+                raise
             finally:
                 control.close()
                 host.close()
@@ -149,8 +160,19 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             shutil.rmtree(own_folder, ignore_errors=True)
 
 
+def _tell(**event: object) -> None:
+    """One line to whoever has started this process, if that is still there."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used."""
+    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used, 3 when the engine that
+    turns its bodies has died.
+    """
+    from .plant import BodiesLost
+
     parser = argparse.ArgumentParser(
         prog="python -m verification_platform.bench.emulated", description=__doc__.splitlines()[0]
     )
@@ -168,6 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except BodiesLost as error:
+        sys.stderr.write(f"{_GONE}: {error}\n")
+        return 3
     return 0
 
 
