@@ -15,24 +15,29 @@ rigid bodies. A protocol that does not find `plant.truth` within its stated unce
 
 from __future__ import annotations
 
+from drivers.emulators.plant import Plant
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Order
 
 from .harmonic_bench import HarmonicBenchPlant
 from .parameters import PlantParameters, plant_parameters
-from .rigid import RigidBodies, RotorAndFlange
+from .rigid import BodiesLost, RigidBodies, RotorAndFlange
+from .rotors import RotorsPlant
 from .torsion import Torsion, TorsionLaw
 from .truth import Truth
 
 __all__ = [
+    "BodiesLost",
     "HarmonicBenchPlant",
     "PlantParameters",
     "RigidBodies",
     "RotorAndFlange",
+    "RotorsPlant",
     "Torsion",
     "TorsionLaw",
     "Truth",
     "make_plant",
+    "plant_behind_wires",
     "plant_parameters",
 ]
 
@@ -43,7 +48,16 @@ def make_plant(
     """The plant behind `bench` with the DUT of `order` on it.
 
     `seed` draws the instruments (systematic errors within their calibration uncertainty) and the noise; the
-    same seed gives the same bits. `bodies` takes the place of the built-in rigid bodies. Raises BenchError
-    for a bad ``[plant]`` table.
+    same seed gives the same bits. `bodies` takes the place of the built-in rigid bodies (see
+    `verification_platform.bench.bodies`). Raises BenchError for a bad ``[plant]`` table.
     """
     return HarmonicBenchPlant(bench, order, plant_parameters(bench), seed, bodies)
+
+
+def plant_behind_wires(
+    bench: BenchDescription, order: Order, seed: int, bodies: RigidBodies | None = None
+) -> Plant:
+    """The plant of an emulated bench, of whichever model its ``[plant]`` table names. Raises BenchError."""
+    if bench.plant.get("model") == "rotors":
+        return RotorsPlant(bench, seed)
+    return make_plant(bench, order, seed, bodies)

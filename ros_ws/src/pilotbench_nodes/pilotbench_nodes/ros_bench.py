@@ -101,8 +101,7 @@ class RosBench:
             answer = self._link.call(self._link.arm, request, _ARM_S)
             if answer.armed:
                 break
-            # Right after the start the first heartbeats and samples may still be missing.
-            if "self-test" in answer.reason or self._link.tripped_by or time.monotonic() > deadline_s:
+            if not answer.passing or time.monotonic() > deadline_s:
                 raise BenchTrip(f"the bench could not be armed: {answer.reason}")
             self._pause(0.05)
         self._evidence["interlock_self_test_latency_s"] = answer.self_test_latency
@@ -152,13 +151,10 @@ class RosBench:
         if answer.outcome == Command.Response.REFUSED:
             raise CommandRefused(role, answer.reason)
         # The interlock knows the first cause; the device only what it saw of it.
-        raise BenchTrip(self._first_cause(answer.reason))
-
-    def _first_cause(self, otherwise: str) -> str:
         deadline_s = time.monotonic() + 0.1
         while not self._link.trip_reason and time.monotonic() < deadline_s:
             self._pause(0.005)
-        return self._link.trip_reason or otherwise
+        raise self._link.trip(answer.reason)
 
     # ------------------------------------------------------------------ stream, marks, prompts
 
