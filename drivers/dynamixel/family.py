@@ -41,7 +41,7 @@ class Dynamixel:
             baudrate=plan.bitrate,
             period_s=plan.period_s,
             watchdog_s=plan.watchdog_s,
-            honest_wire=plan.uri.startswith("serial:"),
+            honest_wire=plan.uri.rpartition("|")[2].startswith("serial:"),
         )
 
     def scan(self, name: str, uri: str, bitrate: int) -> Sequence[Found]:

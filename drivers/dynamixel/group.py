@@ -16,8 +16,7 @@ once, in the cycle they are for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
 from drivers.bus.byte_streams import open_stream
@@ -36,6 +35,7 @@ from drivers.device import (
 from drivers.dynamixel import codec
 from drivers.dynamixel.codec import FAST_BYTES, FAST_PREFIX_BYTES, STATUS_BYTES, Status
 from drivers.dynamixel.master import BITS_PER_BYTE, LATENCY_S, DynamixelMaster, adapter_latency_s
+from drivers.dynamixel.poll import Poll, silent
 from drivers.dynamixel.script import Script, Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
@@ -50,28 +50,6 @@ _STOP_CYCLES = 10
 #: After this part of the period nothing more is begun.
 _LAST_START = 0.7
 _PACKET_BYTES = 14  # of an instruction to all, without what it says of each
-
-
-@dataclass(frozen=True, slots=True)
-class _Poll:
-    """How the servos that answer are read: sync read where all blocks lie at one place, else bulk read."""
-
-    request: bytes
-    wanted: tuple[tuple[int, int], ...]  # id, bytes
-    delay_s: float
-    fast: bool
-
-    @classmethod
-    def of(cls, servos: Sequence[DynamixelServo], extra: int) -> _Poll:
-        """`extra` bytes are asked for beyond each block."""
-        fast = all(servo.fast for servo in servos)
-        blocks = [(s.number, s.layout.address, s.layout.size + extra) for s in servos]
-        if len({block[1:] for block in blocks}) == 1:
-            request = codec.sync_read(blocks[0][1], blocks[0][2], [block[0] for block in blocks], fast=fast)
-        else:
-            request = codec.bulk_read(blocks, fast=fast)
-        wanted = tuple((number, size) for number, _, size in blocks)
-        return cls(request, wanted, max(servo.return_delay_s for servo in servos), fast)
 
 
 class DynamixelGroup:
@@ -113,7 +91,7 @@ class DynamixelGroup:
         self._since_s = self._load = 0.0
         self._turn = 0  # whose transaction comes next
         self._polled: tuple[DynamixelServo, ...] = ()
-        self._polls: tuple[_Poll, ...] = ()
+        self._polls: tuple[Poll, ...] = ()
         self._alternate = period_s < SHORT_S
         self._longer = False  # every other cycle asks for one byte more, if they are short
         self._silent_now: set[str] = set()  # whose silence this cycle has waited for already
@@ -298,17 +276,17 @@ class DynamixelGroup:
         for servo in live:
             if servo.number in found:
                 servo.accept(found[servo.number], asked_s)
-        for servo in _silent(live, found):
+        for servo in silent(live, found):
             servo.counters["crc" if master.garbled else "timeout"] += 1
             servo.miss()
             if not master.garbled:
                 self._silent_now.add(servo.name)  # it has cost this cycle enough
         return asked_s
 
-    def _poll(self, live: tuple[DynamixelServo, ...]) -> _Poll:
+    def _poll(self, live: tuple[DynamixelServo, ...]) -> Poll:
         """Made anew only when somebody has gone or come back."""
         if self._polled != live:
-            self._polled, self._polls = live, tuple(_Poll.of(live, extra) for extra in (0, 1))
+            self._polled, self._polls = live, tuple(Poll.of(live, extra) for extra in (0, 1))
         return self._polls[self._longer]
 
     def _serve(self, begin_s: float) -> None:
@@ -436,11 +414,3 @@ class DynamixelGroup:
             raise CommandRefused(
                 device, f"is not on bus {self._name}; there are {', '.join(self._servos)}"
             ) from None
-
-
-def _silent(live: Sequence[DynamixelServo], found: Collection[int]) -> list[DynamixelServo]:
-    """Who has not answered by its own fault: whoever is behind the first silent one could not, if nobody did."""
-    if len(found) == len(live):
-        return []
-    last = max((n for n, servo in enumerate(live) if servo.number in found), default=-1)
-    return [servo for servo in live[: last + 2] if servo.number not in found]

@@ -43,7 +43,7 @@ class Refused(DriverError):
 
 def adapter_latency_s(uri: str, sysfs: Path = Path("/sys/class/tty")) -> float:
     """For how long the adapter behind ``serial:PATH`` may hold bytes back (FTDI: 16 ms ex works), and our own part."""
-    path = uri.partition(":")[2].partition("@")[0]
+    path = uri.rpartition("|")[2].partition(":")[2].partition("@")[0]  # record:FILE|serial:PATH@BAUD
     timer = sysfs / Path(path).resolve().name / "device" / "latency_timer"
     try:
         return max(1e-3 * int(timer.read_text()) + 1e-3, LATENCY_S)

@@ -1,4 +1,4 @@
-"""One Dynamixel servo on the line: identity, set-up, readings, set-points, health.
+"""One Dynamixel servo on the line: readings, set-points, health.
 
 Torque is refused until the servo's own bus watchdog stands: written, and read back with every sample from then on. When it
 has tripped the servo has stopped and takes no goals; nothing clears that but opening the bench again.
@@ -6,10 +6,9 @@ has tripped the servo has stopped and takes no goals; nothing clears that but op
 
 from __future__ import annotations
 
-import logging
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from drivers.device import (
     Command,
@@ -17,34 +16,24 @@ from drivers.device import (
     DeviceFault,
     DeviceState,
     DriverError,
-    Identity,
-    IdentityMismatch,
     Mode,
     ProtocolViolation,
     Quality,
-    Signal,
-    TransportLost,
     WatchdogRefused,
 )
-from drivers.dynamixel.codec import HIGHEST_ID, Status
+from drivers.dynamixel.codec import Status
+from drivers.dynamixel.device import TRIPPED, DynamixelDevice
 from drivers.dynamixel.model import DynamixelModel
-from drivers.dynamixel.script import Script, Step, ensure, ensure_bytes, fetch, ping, store
-from drivers.dynamixel.telemetry import BlockLayout, DeviceClock
-
-log = logging.getLogger(__name__)
+from drivers.dynamixel.script import Script, ensure, fetch, store
 
 LOST_AFTER = 3
-WATCHDOG_STEP_S = 0.02
-LONGEST_WATCHDOG = 127
-TRIPPED = -1
 _BACK_OFF_S = 1.0
-_LONGEST_DELAY_S = 508e-6
 #: Bit of the hardware error status that puts the readings in doubt.
 _ENCODER_FAILS = 0x08
 
 
-class DynamixelServo:
-    """`limits` (rad/s, N·m) may only tighten those of the model; the servo's own registers tighten them further."""
+class DynamixelServo(DynamixelDevice):
+    """A device that is read and driven in the group's cycle; see `DynamixelDevice` for the arguments."""
 
     def __init__(
         self,
@@ -56,47 +45,25 @@ class DynamixelServo:
         signals: Iterable[str] = (),
         enable_timeout_s: float = 1.0,
     ) -> None:
-        if not 0 <= number <= HIGHEST_ID:
-            raise ValueError(f"{name}: id {number} is outside 0…{HIGHEST_ID}")
-        self.name, self.number, self.model = name, number, model
-        self.layout = BlockLayout(model, signals)
-        self._described = {
-            mode: min(limit, (limits or {}).get(mode, math.inf)) for mode, limit in model.limits.items()
-        }
-        self.limits = dict(self._described)
-        self.counters = dict.fromkeys(("crc", "timeout", "nak", "missed", "late", "restarted"), 0)
         self.cycle_s = 0.0  # time between two set-points; the group's
         self._enable_timeout_s = enable_timeout_s
-        self._identity: Identity | None = None
-        self._firmware = -1
-        self.forget()
+        super().__init__(name, number, model, limits=limits, signals=signals)
 
     def forget(self) -> None:
         """A line has been opened: everything known so far is forgotten, except who the servo was."""
+        super().forget()
         self.values: dict[str, float] = dict.fromkeys(self.model.readings, math.nan)
-        self.fresh = self.bad = self.prepared = False
-        self.suspect = self.lost = False
+        self.fresh = self.bad = False
         self.fault: DeviceFault | None = None
         self._unread: DeviceFault | None = None
-        self.armed = 0  # steps of the bus watchdog, as read back
-        self.torque_on = True  # unless known to be off
         self.off_wanted = False
-        self.return_delay_s = 0.0
         self.ask_again_s = -math.inf
-        self.script: Script | None = None
-        self.pending: Step | None = None  # what the script asks next
         self._wanted: Mode | None = None
         self._was_enabled = False
         self._enable_until_s = math.inf
         self._last_target: float | None = None
-        self._misses = 0
-        self._clock = DeviceClock()
 
     # ── capabilities ──
-
-    @property
-    def signals(self) -> tuple[Signal, ...]:
-        return self.model.offered()
 
     @property
     def state(self) -> DeviceState:
@@ -114,33 +81,12 @@ class DynamixelServo:
     def polled(self) -> bool:
         return self.prepared and not (self.lost or self.suspect)
 
-    @property
-    def longest_delay_s(self) -> float:
-        """Before its answer begins; what the register can hold at most until it has been read."""
-        return self.return_delay_s if self.prepared else _LONGEST_DELAY_S
-
-    @property
-    def fast(self) -> bool:
-        return self._firmware >= self.model.fast_read_from
-
-    def identify(self) -> Identity:
-        """Who answered when the line was opened. Raises TransportLost before."""
-        if self._identity is None or not self.prepared:
-            raise TransportLost(self.name, "the line is not open")
-        return self._identity
-
     def arm_watchdog(self, timeout_s: float) -> None:
         """The group arms every servo when it opens the line; this says whether that holds for `timeout_s`."""
         if not 0 < self.armed <= self.watchdog_steps(timeout_s):
             raise WatchdogRefused(
                 self.name, f"its bus watchdog is not set to {timeout_s:g} s or less", "torque stays refused"
             )
-
-    def watchdog_steps(self, timeout_s: float) -> int:
-        """So many steps of 20 ms, never longer than asked for; 0 when the servo cannot do that."""
-        if self._firmware < self.model.watchdog_from:
-            return 0
-        return min(math.floor(timeout_s / WATCHDOG_STEP_S + 1e-9), LONGEST_WATCHDOG)
 
     def enable(self, mode: Mode) -> None:
         """Ask for torque in `mode`; `state` becomes ENABLED some cycles later. Raises WatchdogRefused,
@@ -167,97 +113,6 @@ class DynamixelServo:
         self._wanted, self._last_target = None, None
 
     # ── scripts ──
-
-    def starting(self, watchdog_s: float) -> Script:
-        """Identify, torque off, check, set up, arm. Raises IdentityMismatch, DeviceFault, ProtocolViolation."""
-        number, name, registers = self.number, self.name, self.model.registers
-        yield from self.identifying()
-        try:
-            level = yield from fetch(number, registers["status_return_level"])
-        except DriverError:  # level 0: answers nothing but ping
-            level = 0
-        if level != 2:
-            log.warning("%s: status return level was %d, set to 2", name, level)
-            yield from store(name, number, registers["status_return_level"], 2)
-        if (yield from ensure(name, number, registers["torque_enable"], 0)):
-            log.warning("%s: torque was on, switched off", name)
-        self.torque_on = False
-        error = yield from fetch(number, registers["hardware_error"])
-        if error:
-            raise self._hardware_fault(error)
-        for register, wanted in self.model.expect.items():
-            found = yield from fetch(number, registers[register])
-            if found != wanted:
-                raise IdentityMismatch(
-                    name,
-                    f"{register} is {found}, model {self.model.name} has {wanted}",
-                    "set it with the Wizard",
-                )
-        yield from self._reading_settings()
-        for register in ("profile_velocity", "profile_acceleration"):
-            yield from ensure(name, number, registers[register], 0)
-        yield from ensure_bytes(name, number, self.model.indirect.address, self.layout.pointers)
-        yield from self._arming(watchdog_s)
-        self._clock.restart()
-        self._misses = 0
-        self.suspect = self.lost = False
-        self.prepared = True
-
-    def identifying(self) -> Script:
-        """Is it still the one it was? Raises IdentityMismatch."""
-        found, firmware = yield from ping(self.number)
-        if found != self.model.number:
-            raise IdentityMismatch(
-                self.name,
-                f"model number is {found}, {self.model.name} has {self.model.number}",
-                "check id and model in the bench file",
-            )
-        identity = Identity(self.name, self.model.name, "none", str(firmware))  # the table holds none
-        if self._identity is not None and identity != self._identity and self.prepared:
-            raise IdentityMismatch(
-                self.name,
-                f"firmware is {firmware}, was {self._identity.firmware}",
-                "another servo: reopen the bench",
-            )
-        self._identity, self._firmware = identity, firmware
-
-    def _reading_settings(self) -> Script:
-        number, registers = self.number, self.model.registers
-        delay = yield from fetch(number, registers["return_delay"])
-        self.return_delay_s = 2e-6 * delay
-        if delay:
-            log.warning(
-                "%s: answers only after %d µs; set return delay time (address %d) to 0",
-                self.name,
-                2 * delay,
-                registers["return_delay"].address,
-            )
-        for mode, register in ((Mode.VELOCITY, "velocity_limit"), (Mode.TORQUE, "current_limit")):
-            digits = yield from fetch(number, registers[register])
-            self.limits[mode] = min(self._described[mode], digits * self.model.targets[mode].digit)
-
-    def _arming(self, watchdog_s: float) -> Script:
-        register = self.model.registers["bus_watchdog"]
-        self.armed = 0
-        steps = self.watchdog_steps(watchdog_s)
-        if steps < 1:
-            why = (
-                f"firmware {self._firmware} has no bus watchdog to rely on (from {self.model.watchdog_from})"
-                if self._firmware < self.model.watchdog_from
-                else f"{watchdog_s:g} s is shorter than its bus watchdog can be"
-            )
-            log.warning("%s: %s; torque stays refused", self.name, why)
-            yield from ensure(self.name, self.number, register, 0)
-            return
-        before = yield from ensure(self.name, self.number, register, 0)
-        if before == TRIPPED:
-            log.warning("%s: its bus watchdog had tripped before the line was opened", self.name)
-        yield from store(self.name, self.number, register, steps)
-        self.armed = steps
-
-    def storing(self, register: str, value: int, tell: Callable[[int], None]) -> Script:
-        """A register for good; `tell` what stood there before."""
-        tell((yield from ensure(self.name, self.number, self.model.registers[register], value)))
 
     def script_failed(self, error: DriverError, now_s: float) -> None:
         """Switching on, or coming back, came to nothing."""
@@ -349,7 +204,7 @@ class DynamixelServo:
     def _judge(self, errors: int, *, alert: bool, tripped: bool) -> None:
         """What the servo says of itself beside its values."""
         if errors or alert:
-            self._latch(self._hardware_fault(errors))
+            self._latch(self.hardware_fault(errors))
         elif tripped:
             self.fail(
                 "has stopped: its bus watchdog heard nobody",
@@ -417,14 +272,6 @@ class DynamixelServo:
         if self.fault is None:
             self.fault = self._unread = fault
         self.disable()
-
-    def _hardware_fault(self, bits: int) -> DeviceFault:
-        return DeviceFault(
-            self.name,
-            f"hardware error: {self.model.error_text(bits)}",
-            bits,
-            "remove the cause, then switch the servo off and on",
-        )
 
     def take_fault(self) -> DeviceFault | None:
         """The fault that nobody has been told of yet."""

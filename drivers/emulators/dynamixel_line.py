@@ -110,8 +110,9 @@ class DynamixelLine:
         self._line.send(frame)
 
     def _at(self, when_s: float, action: Callable[[float], None]) -> None:
+        """Everything on a paced line goes through the loop's timers, which keep the order."""
         now_s = self._loop.clock()
-        if when_s <= now_s:
+        if self._byte_s == 0.0 and when_s <= now_s:
             action(now_s)
         else:
             self._loop.call_at(when_s, action)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.dynamixel import codec
@@ -163,6 +163,7 @@ def test_crc_check_value() -> None:
     assert codec.crc16(b"6789", codec.crc16(b"12345")) == 0xFEE8
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 0xFFFF))
 def test_crc_is_that_of_the_bit_by_bit_definition(data: bytes, start: int) -> None:
     crc = start
@@ -186,6 +187,7 @@ AWKWARD = st.lists(st.sampled_from([0xFF, 0xFD, 0x00, 0x01, 0x55]) | st.integers
 DEVICES = st.integers(0, codec.HIGHEST_ID)
 
 
+@settings(deadline=None)
 @given(DEVICES, st.sampled_from(list(Instruction)), AWKWARD)
 def test_a_packet_is_what_was_packed(device: int, instruction: Instruction, parameters: bytes) -> None:
     raw = codec.pack(device, instruction, parameters)
@@ -193,11 +195,13 @@ def test_a_packet_is_what_was_packed(device: int, instruction: Instruction, para
     assert codec.HEADER[:3] not in raw[7:-2].replace(b"\xff\xff\xfd\xfd", b""), "no header within"
 
 
+@settings(deadline=None)
 @given(DEVICES, st.integers(0, 255), AWKWARD)
 def test_a_status_is_what_was_packed(device: int, error: int, data: bytes) -> None:
     assert codec.unpack_status(codec.pack_status(device, error, data)) == Status(device, error, data)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(DEVICES, st.integers(0, 255), AWKWARD), min_size=1, max_size=6))
 def test_a_fast_answer_is_what_was_packed(parts: list[tuple[int, int, bytes]]) -> None:
     statuses = [Status(*part) for part in parts]
@@ -206,6 +210,7 @@ def test_a_fast_answer_is_what_was_packed(parts: list[tuple[int, int, bytes]]) -
     assert codec.unpack_fast(raw, wanted) == statuses
 
 
+@settings(deadline=None)
 @given(DEVICES, st.integers(0, 255), AWKWARD, st.data())
 def test_any_flipped_bits_within_two_bytes_are_noticed(
     device: int, error: int, data: bytes, draw: st.DataObject
@@ -220,6 +225,7 @@ def test_any_flipped_bits_within_two_bytes_are_noticed(
             codec.unpack_status(bytes(raw))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(AWKWARD, DEVICES, AWKWARD), max_size=6), st.data())
 def test_packets_are_found_whatever_stands_between_them(
     parts: list[tuple[bytes, int, bytes]], draw: st.DataObject
@@ -240,6 +246,7 @@ def test_packets_are_found_whatever_stands_between_them(
     assert found == sent
 
 
+@settings(deadline=None)
 @given(AWKWARD, DEVICES, AWKWARD)
 def test_a_header_in_noise_hides_nothing_for_good(noise: bytes, device: int, data: bytes) -> None:
     """A false header waits for bytes that never come; once that is said, what follows is found."""

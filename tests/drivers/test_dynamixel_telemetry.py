@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.device import MODE_UNITS, ProtocolViolation
@@ -49,6 +49,7 @@ def test_a_clock_that_begins_anew_is_refused() -> None:
     clock.check("DX1", 15, 100.02)
 
 
+@settings(deadline=None)
 @given(st.floats(0.0, 1e6), st.floats(TOLERANCE_MS + 2.0, 16_000.0))
 def test_any_age_beyond_the_tolerance_is_seen_across_the_end_of_the_count(
     start_s: float, age_ms: float

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from drivers.device import (
+    Block,
     Command,
     CommandRefused,
     DeviceFault,
@@ -20,6 +22,7 @@ from drivers.device import (
     Mode,
     Quality,
     Row,
+    Setpoint,
     TransportLost,
     WatchdogRefused,
 )
@@ -31,6 +34,7 @@ from drivers.dynamixel.master import LATENCY_S, adapter_latency_s
 from drivers.dynamixel.model import load_model
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.family import BusPlan, Column, DevicePlan
+from drivers.runner import BusRunner
 
 from .conftest import BAUD, WATCHDOG_S, Bench, serve
 
@@ -142,6 +146,7 @@ def test_the_latency_timer_of_an_adapter(tmp_path: Any) -> None:
     assert adapter_latency_s("serial:/dev/ttyUSB0@1000000", tmp_path) == pytest.approx(0.017)
     timer.write_text("1\n")
     assert adapter_latency_s("serial:/dev/ttyUSB0", tmp_path) == LATENCY_S
+    assert adapter_latency_s("record:/tmp/x.log|serial:/dev/ttyUSB0@57600", tmp_path) == LATENCY_S
     assert adapter_latency_s("tcp:localhost:4000", tmp_path) == LATENCY_S
 
 
@@ -473,6 +478,30 @@ def test_a_late_answer_is_not_taken_for_a_new_one(bench: Bench) -> None:
         row = group.cycle({})
         assert row.quality[0] is not GOOD or row.values[0] == pytest.approx(0.1 * n, abs=DIGIT)
         time.sleep(0.01)
+
+
+# ── under the runner ──
+
+
+def test_the_runner_drives_it_and_a_trip_takes_the_torque(bench: Bench) -> None:
+    blocks: list[Block] = []
+    runner = BusRunner(bench.group(watchdog_s=1.0), blocks.append, block_rows=5, lease_s=10.0)
+    try:
+        runner.start()
+        runner.command("DX1", Setpoint(Mode.VELOCITY, 2.0, 5.0), 20.0)
+        until = time.monotonic() + 20
+        while runner.measured("DX1", Mode.VELOCITY) < 1.9 and time.monotonic() < until:
+            runner.renew_lease()
+            time.sleep(0.01)
+        assert runner.failure is None
+        assert runner.measured("DX1", Mode.VELOCITY) == pytest.approx(2.0, abs=0.03)
+        runner.trip("somebody opened the guard")
+        assert bench.wait_power("DX1", False)[2] == "torque enable 0"
+    finally:
+        runner.stop()
+    assert runner.failure == "somebody opened the guard"
+    speeds = np.concatenate([block.column("DX1_velocity") for block in blocks])
+    assert np.diff(speeds).max() < 0.5, "a ramp, no step"
 
 
 # ── the wire ──
