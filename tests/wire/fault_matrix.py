@@ -38,6 +38,8 @@ from drivers.bus import byte_streams, can_bus
 from drivers.bus.faulty import ON_CAN, Disturbance, Disturber, FaultyBus, FaultyStream
 from drivers.bus.frame import Frame
 from drivers.device import Block, Command, DriverError, Group, Mode, Quality, Row, Setpoint
+from drivers.dynamixel.codec import Instruction, unpack
+from drivers.dynamixel.framing import Splitter
 from drivers.emulators.families import EMULATED
 from drivers.emulators.host import EmulatorHost
 from drivers.families import FAMILIES
@@ -377,6 +379,23 @@ def _modbus_motion(telegram: bytes) -> object | None:
     return telegram[0] if len(telegram) > 1 and telegram[1] in (0x05, 0x06, 0x0F, 0x10) else None
 
 
+def _dynamixel_motion(packets: bytes) -> object | None:
+    """Set-points of a cycle, or a write that switches torque on; which servos they are for."""
+    splitter = Splitter(1024)
+    splitter.feed(packets)
+    while (raw := splitter.next()) is not None:
+        packet = unpack(raw)
+        address = int.from_bytes(packet.parameters[:2], "little")
+        if packet.instruction == Instruction.SYNC_WRITE and address in _DYNAMIXEL_GOALS:
+            return "set-points", bytes(packet.parameters[4 :: packet.parameters[2] + 1])
+        if packet.instruction == Instruction.WRITE and address == 64 and packet.parameters[2:] == b"\1":
+            return "torque on", packet.id
+    return None
+
+
+_DYNAMIXEL_GOALS = (102, 104, 116)
+_TORQUE_PER_A = 1.783  # of the XM430-W350
+
 CASES: Mapping[str, Case] = {
     case.family: case
     for case in (
@@ -435,6 +454,28 @@ CASES: Mapping[str, Case] = {
             },
             motion=_modbus_motion,
             age_s={"housing_temperature": 3.0},
+        ),
+        Case(
+            family="dynamixel",
+            devices=tuple(DevicePlan(f"DX{n}", n, "dynamixel_xm430_w350") for n in (1, 2, 3)),
+            columns=(
+                Column("drive_angle", "DX1", "position"),
+                Column("drive_speed", "DX1", "velocity"),
+                Column("second_angle", "DX2", "position"),
+                Column("third_current", "DX3", "current"),
+            ),
+            bitrate=1_000_000,
+            period_s=0.01,
+            truths={
+                ("DX1", "position"): Truth(slope=40.0),
+                ("DX1", "velocity"): Truth(slope=80.0, range=8.0, start=-4.0),
+                ("DX2", "position"): Truth(slope=-25.0),
+                ("DX3", "torque"): Truth(slope=20.0, range=4.0),
+                ("DX3", "current"): Truth(slope=20.0 / _TORQUE_PER_A, range=4.0 / _TORQUE_PER_A),
+            },
+            moves={"DX1": Setpoint(Mode.VELOCITY, 3.0, 5.0), "DX2": Setpoint(Mode.TORQUE, 1.0, 5.0)},
+            motion=_dynamixel_motion,
+            rate=0.05,
         ),
     )
 }
