@@ -1,6 +1,7 @@
 """Start an emulated bench and all its nodes: ``ros2 launch launch/emulated.launch.py``.
 
-Devices are emulated byte for byte in one process; the nodes are those of `bench.launch.py` and know nothing of it.
+Devices are emulated byte for byte in one process; the nodes are those of `bench.launch.py` and know nothing of it. On a
+bench whose description says so, Gazebo turns the shafts (`gazebo.launch.py`); the emulator starts and ends its server.
 """
 
 from __future__ import annotations
@@ -9,26 +10,31 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from launch.actions import (
     DeclareLaunchArgument,
-    EmitEvent,
     ExecuteProcess,
     IncludeLaunchDescription,
     OpaqueFunction,
     RegisterEventHandler,
 )
+from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessIO
-from launch.events import Shutdown
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
 
 from launch import LaunchContext, LaunchDescription
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.devices import with_uris
 from verification_platform.bench.write import write_bench
+from verification_platform.ros.graph import PACKAGE
+from verification_platform.ros.launching import END_S, TERM_S, end_all
 
 _ROOT = Path(__file__).resolve().parents[1]
+#: Arguments that are handed on to `bench.launch.py`, where they are described.
+PASSED_ON = ("namespace", "autostart", "respawn", "respawn_delay", "log_dir", "loopback")
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -53,12 +59,47 @@ def generate_launch_description() -> LaunchDescription:
                 default_value="",
                 description="Folder for sockets and the emulator's events; empty for a new temporary one.",
             ),
+            DeclareLaunchArgument(
+                "clock",
+                default_value="false",
+                choices=["true", "false"],
+                description="Also publish the bench's time on /clock, for tools with use_sim_time.",
+            ),
+            DeclareLaunchArgument(
+                "namespace", default_value="", description="ROS namespace of the bench; empty for none."
+            ),
+            DeclareLaunchArgument(
+                "autostart",
+                default_value="true",
+                choices=["true", "false"],
+                description="Configure and activate all nodes; false leaves that to `ros2 lifecycle`.",
+            ),
+            DeclareLaunchArgument(
+                "respawn",
+                default_value="false",
+                choices=["true", "false"],
+                description="Start a node anew that has died; the emulator is never started anew.",
+            ),
+            DeclareLaunchArgument(
+                "respawn_delay", default_value="2.0", description="Seconds before a node is started anew."
+            ),
+            DeclareLaunchArgument(
+                "log_dir",
+                default_value="",
+                description="Folder for the logs of all nodes; empty for ROS's own (~/.ros/log).",
+            ),
+            DeclareLaunchArgument(
+                "loopback",
+                default_value="true",
+                choices=["true", "false"],
+                description="Talk on this computer only and without shared memory (docs/decisions/0003).",
+            ),
             OpaqueFunction(function=_emulator),
         ]
     )
 
 
-def _emulator(context: LaunchContext) -> list[object]:
+def _emulator(context: LaunchContext) -> list[Any]:
     bench, dut, seed, folder = (
         LaunchConfiguration(name).perform(context) for name in ("bench", "dut", "seed", "folder")
     )
@@ -78,11 +119,13 @@ def _emulator(context: LaunchContext) -> list[object]:
             str(run_dir),
         ],
         name="emulator",
-        output="log",
-        on_exit=[EmitEvent(event=Shutdown(reason="the emulator ended"))],
+        output={"stdout": "log", "stderr": {"screen", "log"}},
+        on_exit=[end_all("the emulator ended")],
+        sigterm_timeout=END_S,
+        sigkill_timeout=TERM_S,
     )
 
-    def said(event: object) -> list[object]:
+    def said(event: object) -> list[Any]:
         """The emulator's one line says where its wires are; then the nodes can start."""
         text = getattr(event, "text", b"").decode()
         if not text.startswith('{"ready"'):
@@ -92,6 +135,17 @@ def _emulator(context: LaunchContext) -> list[object]:
             with_uris(load_bench(Path(bench)), ready["bus"], ready["clock"]), run_dir / "bench.toml"
         )
         source = PythonLaunchDescriptionSource(str(_ROOT / "launch" / "bench.launch.py"))
-        return [IncludeLaunchDescription(source, launch_arguments=[("bench", str(resolved))])]
+        arguments = [("bench", str(resolved)), *((name, LaunchConfiguration(name)) for name in PASSED_ON)]
+        clock = Node(
+            package=PACKAGE,
+            executable="clock_node",
+            namespace=LaunchConfiguration("namespace"),
+            parameters=[{"bench": str(resolved)}],
+            output="both",
+            condition=IfCondition(LaunchConfiguration("clock")),
+            sigterm_timeout=END_S,
+            sigkill_timeout=TERM_S,
+        )
+        return [IncludeLaunchDescription(source, launch_arguments=arguments), clock]
 
     return [emulator, RegisterEventHandler(OnProcessIO(target_action=emulator, on_stdout=said))]

@@ -13,9 +13,10 @@ from verification_platform.engine.protocol import Protocol, ProtocolError
 from .reducer.red_hys import Hysteresis
 from .reducer.red_nl import NoLoadTorque
 from .reducer.red_te import TransmissionError
+from .servo.srv_step import StepResponse
 
 PROTOCOLS: dict[str, Protocol] = {
-    protocol.id: protocol for protocol in (TransmissionError(), Hysteresis(), NoLoadTorque())
+    protocol.id: protocol for protocol in (TransmissionError(), Hysteresis(), NoLoadTorque(), StepResponse())
 }
 
 

@@ -18,10 +18,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import io
+import os
 from collections.abc import Callable
 from typing import Any
 
 import can
+from can.interfaces.slcan import slcanBus
 
 from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
@@ -34,14 +38,16 @@ from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
 #: So many garbled lines in a row are no disturbance any more: wrong bit rate, or not a CAN adapter.
 _MOST_GARBLED = 50
+#: Of a LAWICEL adapter: an extended frame with time stamp and end has 31 bytes.
+_LONGEST_LINE = 64
 
 
 class CanBus:
     """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages."""
 
-    def __init__(self, name: str, bus: can.BusABC) -> None:
+    def __init__(self, name: str, bus: can.BusABC, lock: io.FileIO | None = None) -> None:
         self.name = name
-        self._bus = bus
+        self._bus, self._lock = bus, lock
         self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "garbled": 0, "tx_full": 0}
 
     def send(self, frame: Frame) -> None:
@@ -83,6 +89,8 @@ class CanBus:
     def close(self) -> None:
         with contextlib.suppress(can.CanError, OSError):  # the adapter may already be gone
             self._bus.shutdown()
+        if self._lock is not None:
+            self._lock.close()
 
     def _receive(self, timeout_s: float) -> Frame | None:
         garbled = 0
@@ -91,7 +99,7 @@ class CanBus:
                 message = self._bus.recv(timeout_s)
             except (can.CanError, OSError) as error:
                 raise self._lost(error) from error
-            except ValueError as error:  # slcan: a garbled line
+            except (ValueError, IndexError) as error:  # slcan: a garbled line, or one cut short
                 self.counters["garbled"] += 1
                 garbled += 1
                 if garbled > _MOST_GARBLED:
@@ -160,6 +168,41 @@ def _record(name: str, uri: str, bitrate: int) -> FrameBus:
         raise
 
 
+class _Slcan(slcanBus):
+    """python-can's adapter, which keeps a byte that is no text in its buffer and fails with it for ever."""
+
+    def _read(self, timeout: float | None) -> str | None:
+        """Raises ValueError for a garbled line, which is gone then."""
+        try:
+            line: str | None = super()._read(timeout)
+        except can.CanError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+            self._buffer.clear()
+            raise ValueError("a line that is not ASCII") from error
+        if len(self._buffer) > _LONGEST_LINE:
+            self._buffer.clear()
+            raise ValueError("a line without an end")
+        return line
+
+
+def _slcan(name: str, uri: str, bitrate: int) -> FrameBus:
+    """Exclusively, which python-can does not see to: two readers would steal each other's bytes."""
+    path = _rest(uri)
+    lock = io.FileIO(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), "rb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as pyserial does it
+        return CanBus(name, _Slcan(channel=path, bitrate=bitrate), lock)
+    except BlockingIOError as error:
+        lock.close()
+        raise TransportLost(
+            name, f"{uri} is in use by another program", "close that program, or name another adapter"
+        ) from error
+    except BaseException:
+        lock.close()
+        raise
+
+
 def _options(text: str, bitrate: int) -> dict[str, Any]:
     options: dict[str, Any] = {"bitrate": bitrate}
     for pair in text.split(","):
@@ -176,9 +219,7 @@ def _options(text: str, bitrate: int) -> dict[str, Any]:
 SCHEMES: dict[str, Opener] = {
     "unix": lambda name, uri, _: UnixFrameBus(name, _rest(uri)),
     "socketcan": lambda name, uri, _: CanBus(name, can.Bus(interface="socketcan", channel=_rest(uri))),
-    "slcan": lambda name, uri, bitrate: CanBus(
-        name, can.Bus(interface="slcan", channel=_rest(uri), bitrate=bitrate)
-    ),
+    "slcan": _slcan,
     "python-can": lambda name, uri, bitrate: CanBus(name, can.Bus(**_options(_rest(uri), bitrate))),
     "record": _record,
     "replay": lambda name, uri, _: ReplayBus(name, replayed_file(uri)),

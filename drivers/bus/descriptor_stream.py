@@ -27,7 +27,7 @@ class DescriptorStream:
 
     def read_exactly(self, count: int, deadline_s: float) -> bytes:
         while len(self._buffer) < count:
-            if self._fill(0.0):
+            if clock.waits() and self._fill(0.0):  # such a clock is told before blocking, and only then
                 continue
             left = clock.wait_s(deadline_s)
             if not self._fill(left) and left <= 0:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import re
 from pathlib import Path
 
@@ -46,11 +47,20 @@ class SerialStream(DescriptorStream):
     def write(self, data: bytes) -> None:
         try:
             with clock.request():
-                self._port.write(data)
+                sent = self._send(data)
+                if sent < len(data):  # the transmit buffer is full: pyserial waits for it
+                    self._port.write(data[sent:])
         except serial.SerialTimeoutException as error:
             raise TransportTimeout(self.name, "transmit buffer stays full", "check the adapter") from error
         except _GONE as error:
             raise self._lost(error) from error
+
+    def _send(self, data: bytes) -> int:
+        """What goes out at once; almost always all of it, and without the calls that pyserial makes for its time-outs."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
 
     def close(self) -> None:
         with contextlib.suppress(*_GONE):  # the adapter may already be gone

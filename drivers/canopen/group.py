@@ -68,6 +68,9 @@ _BARRIERS = tuple(
     for index, subindex in (*((0x1018, n) for n in range(5)), (0x1000, 0), (0x1001, 0), (0x1017, 0))
 )
 
+#: Upload of 603Fh, and how its answer begins.
+_ASK_ERROR_CODE, _ERROR_CODE = bytes.fromhex("403F600000000000"), bytes.fromhex("4B3F6000")
+
 
 @dataclass(slots=True)
 class _Round:
@@ -199,6 +202,35 @@ class CanopenGroup:
     def measured(self, device: str, mode: Mode) -> float:
         return self._drive(device).values[mode.value]
 
+    def home(self, device: str, allowed: Callable[[], str | None] = lambda: None) -> None:
+        """Home a drive and take its torque off again. Never in a run: the position begins anew.
+
+        Blocks, in the owner's thread, for at most the time of the model table. `allowed` is asked in every cycle; a reason
+        ends it. Whatever goes wrong, it is not tried again. Raises CommandRefused, DeviceFault, TransportTimeout.
+        """
+        drive = self._drive(device)
+        drive.begin_homing()
+        longest_s = drive.model.homing.longest_s if drive.model.homing is not None else 0.0
+        due = clock.now()
+        until = due + longest_s
+        try:
+            while not drive.homed:
+                reason = allowed()
+                if reason is not None:
+                    raise CommandRefused(device, f"homing is not allowed: {reason}")
+                if clock.now() > until:
+                    raise TransportTimeout(device, f"homing was not done after {longest_s:g} s")
+                self.cycle({})
+                due = max(due + self._period_s, clock.now())
+                clock.sleep_until(due)
+        finally:
+            self.safe_stop()
+            drive.end_homing()
+
+    def halt(self, device: str, on: bool) -> None:
+        """Stop a drive in a profile mode on its own ramp, torque staying on; or let it go on."""
+        self._drive(device).halt(on)
+
     def limit(self, device: str, mode: Mode) -> float:
         return self._drive(device).limits[mode]
 
@@ -213,13 +245,18 @@ class CanopenGroup:
         return row
 
     def safe_stop(self) -> None:
-        """Disable voltage with SYNC until every drive has confirmed, at most ten cycles; then NMT stop as the
-        last word.
+        """Quick stop where the model has one, for as long as it allows; then disable voltage with SYNC until every
+        drive has confirmed, at most ten cycles; then NMT stop as the last word.
         """
+        stopping = [drive for drive in self._drives if drive.begin_quick_stop()] if self._bus else []
         for drive in self._drives:
             drive.disable()
         if self._bus is None:
             return
+        with contextlib.suppress(DriverError):
+            self._quick_stop(stopping)
+        for drive in stopping:
+            drive.end_quick_stop()
         with contextlib.suppress(DriverError):
             for _ in range(10):
                 self._drain()
@@ -230,6 +267,19 @@ class CanopenGroup:
             for drive in self._drives:
                 if drive.torque_may_flow:
                     self._send(nmt(NmtCommand.STOP, drive.node))
+
+    def _quick_stop(self, drives: Sequence[Cia402Drive]) -> None:
+        """Until all stand still by their own feedback, or the time of their tables is up."""
+        due = clock.now()
+        longest_s = max((d.model.quick_stop.longest_s for d in drives if d.model.quick_stop), default=0.0)
+        until = due + longest_s
+        while clock.now() < until and not all(drive.at_rest or drive.lost for drive in drives):
+            self._drain()
+            self._beat_if_due(clock.now())
+            self._round.barriers.clear()
+            self._exchange({})
+            due += self._period_s
+            clock.sleep_until(due)
 
     def close(self) -> None:
         """Torque off, watchdogs disarmed, nodes pre-operational, bus closed. Never raises."""
@@ -378,6 +428,9 @@ class CanopenGroup:
             node.check_heartbeat(now)
             if isinstance(node, Cia402Drive):
                 node.check_power(now)
+                if node.wants_cause:
+                    node.wants_cause = False
+                    self._send(Frame(SDO_CLIENT_BASE + node.node, _ASK_ERROR_CODE))
             first = first or node.take_fault()
         if first is not None:
             raise first
@@ -424,6 +477,9 @@ class CanopenGroup:
     def _pass_barrier(self, node: CanopenNode, response: bytes) -> None:
         """The node has answered the barrier: process data that is not here by now will not come."""
         turn = self._round
+        if response[:4] == _ERROR_CODE and isinstance(node, Cia402Drive):
+            node.on_error_code(int.from_bytes(response[4:6], "little"))
+            return
         if response[1:4] not in turn.barriers.get(node.node, ()):
             return
         del turn.barriers[node.node]

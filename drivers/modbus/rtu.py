@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from drivers import clock
 from drivers.bus.transport import ByteStream
@@ -46,6 +47,22 @@ class Answer:
 
     pdu: bytes
     begun_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A request on the wire, and what its answer is known to be."""
+
+    adu: bytes
+    expected: int  # bytes of the answer
+    echo: bytes  # its beginning
+
+
+def _frame(unit: int, request: bytes) -> _Frame:
+    return _Frame(pack_adu(unit, request), response_bytes(request), echo(request))
+
+
+_framed = lru_cache(maxsize=1024)(_frame)  # of requests that come again in every cycle
 
 
 class RtuMaster:
@@ -104,24 +121,25 @@ class RtuMaster:
     ) -> Answer:
         clock.sleep_until(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
         counters["stray"] += self._stream.drain()
-        adu = pack_adu(unit, request)
-        expected = response_bytes(request)
+        frame = _framed(unit, request) if request[0] in READS else _frame(unit, request)
         begin = clock.now()
-        deadline = begin + self.wire_s(len(adu) + expected) + timeout_s + self.latency_s
-        sent = begin + self.wire_s(len(adu)) if self._honest_wire else -math.inf
-        search = _Search(unit, echo(request), expected, sent, self._byte_s)
-        self._stream.write(adu)
-        awake = AwakeClock(_SLICE_S, begin)
+        deadline = begin + self.wire_s(len(frame.adu) + frame.expected) + timeout_s + self.latency_s
+        sent = begin + self.wire_s(len(frame.adu)) if self._honest_wire else -math.inf
+        search = _Search(unit, frame.echo, frame.expected, sent, self._byte_s)
+        self._stream.write(frame.adu)
+        awake: AwakeClock | None = None  # counts from the first slice in which nothing came
         try:
             while (pdu := search.found()) is None:
                 now = clock.now()
                 try:
                     search.buffer += self._stream.read_exactly(search.missing(), now + _SLICE_S)
                 except TransportTimeout:
-                    if awake.tick(clock.now()) >= deadline - begin:
+                    awake = awake or AwakeClock(_SLICE_S, now)
+                    if begin + awake.tick(clock.now()) >= deadline:
                         raise self._failed(device, unit, search, counters) from None
                 else:
-                    awake.tick(clock.now())
+                    if awake is not None:
+                        awake.tick(clock.now())
         finally:
             self._quiet_from_s = end = clock.now()
             self.busy_s += end - begin + self.gap_s

@@ -24,7 +24,7 @@ from __future__ import annotations
 import math
 import random
 import threading
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -295,6 +295,7 @@ def _run(case: Case, probe: Probe, outcome: Outcome) -> None:
         monkeypatch.setattr(runner, "claim_realtime", lambda _priority: "virtual time")
         monkeypatch.setattr(runner, "quiet_interpreter", lambda _period_s: None)
         bus = BusRunner(probe, blocks.append, block_rows=10, lease_s=1e9)  # type: ignore[arg-type]
+        held = bus._requests = _Held()
         try:
             bus.start(60.0)
         except DriverError as error:
@@ -302,7 +303,8 @@ def _run(case: Case, probe: Probe, outcome: Outcome) -> None:
             bus.stop()
             return
         outcome.opened += 1
-        asking = [_ask(bus, n, *move) for n, move in enumerate(case.moves.items())]
+        asking = [_ask(bus, held, *move) for move in case.moves.items()]
+        held.closed = False
         probe.go.set()
         for thread in asking:
             thread.join(30)
@@ -322,16 +324,26 @@ def _run(case: Case, probe: Probe, outcome: Outcome) -> None:
     assert delivered == len(probe.cycles)
 
 
-def _ask(bus: BusRunner, number: int, device: str, setpoint: Setpoint) -> threading.Thread:
-    """Queue a command; the bus thread stands at its first cycle until all are queued, in the same order every time."""
+class _Held(deque[Any]):
+    """Requests that look like none until `closed` is False: all are taken up in the same cycle, every time."""
+
+    closed = True
+
+    def __bool__(self) -> bool:
+        return not self.closed and len(self) > 0
+
+
+def _ask(bus: BusRunner, held: _Held, device: str, setpoint: Setpoint) -> threading.Thread:
+    """Queue a command, on a thread of its own because it waits for the answer."""
 
     def ask() -> None:
         with suppress(DriverError):  # it has tripped already
             bus.command(device, setpoint, 1000.0, 20.0)
 
+    before = len(held)
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    while len(bus._requests) <= number and thread.is_alive():
+    while len(held) == before and thread.is_alive():
         threading.Event().wait(0.0005)
     return thread
 

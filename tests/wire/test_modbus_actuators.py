@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
 import threading
 import time
@@ -475,3 +477,56 @@ def test_a_scan_finds_drives_and_brakes(line: Line) -> None:
     found = [f for unit in range(1, 7) if (f := _ask(master, unit)) is not None]
     stream.close()
     assert [(f.address, f.model) for f in found] == list(UNITS.values())
+
+
+#: A master in a process of its own: enables one device, says so, and goes on until it is ended.
+_MASTER = """
+import sys, time
+from drivers.device import Command, DeviceState, Mode
+from drivers.family import BusPlan, DevicePlan
+from drivers.modbus.family import MODBUS
+uri, unit, model = sys.argv[1:]
+group = MODBUS.group(BusPlan("rs485", uri, 115_200, 0.02, 0.2, [DevicePlan("X", int(unit), model)], []))
+group.open()
+group.enable("X", Mode.TORQUE)
+told = False
+while True:
+    on = group.state("X") is DeviceState.ENABLED
+    group.cycle({"X": Command(Mode.TORQUE, 1.0)} if on else {})
+    if on and not told:
+        told = True
+        print("on", flush=True)
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda s: s.name)
+@pytest.mark.parametrize("device", ACTUATORS)
+def test_a_master_that_is_killed_or_stopped_loses_the_torque_in_time(
+    line: Line, device: str, number: signal.Signals
+) -> None:
+    unit, model = UNITS[device]
+    fed: list[float] = []
+    slave = line.slaves[device]
+    heard = slave.heard
+
+    def listen(now_s: float) -> None:
+        fed.append(now_s)
+        heard(now_s)
+
+    line.on_loop(lambda: setattr(slave, "heard", listen))
+    master = subprocess.Popen(
+        [sys.executable, "-c", _MASTER, line.uri, str(unit), model], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert master.stdout is not None
+        assert master.stdout.readline() == "on\n"
+        master.send_signal(number)
+        reason, at_s = line.wait_off(device)
+    finally:
+        master.kill()
+        master.wait(5)
+        master.stdout.close()  # type: ignore[union-attr]
+    assert reason == "master no longer heard"
+    assert at_s - fed[-1] <= 0.2 + 0.02, "its watchdog and 20 ms after it was last heard"

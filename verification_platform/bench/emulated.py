@@ -7,9 +7,11 @@ behind them.
         --dut duts/harmonic-25-100.toml --seed 1 --run-dir /tmp/run
 
 prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485": "serial:/dev/pts/3"},
-"clock": "/tmp/run/clock", "realtime": true}``, and serves until SIGTERM, SIGINT or the death of its parent; SIGUSR1
-pulls the adapters of its serial lines. Every switching of torque is written, with its stamp of the bench's clock, to
-``emulator_events.jsonl`` in the run folder: the witness for the drives' own watchdogs.
+"clock": "/tmp/run/clock", "control": "/tmp/run/control", "realtime": true}``, and serves until SIGTERM, SIGINT or the
+death of its parent; what can be broken on request, `drivers.emulators.control` tells. When another process turns its
+bodies and dies, it says ``{"event": "lost", "reason": …}`` and ends with exit code 3. Every switching of torque is
+written, with its stamp of the bench's clock, to ``emulator_events.jsonl`` in the run folder: the witness for the
+drives' own watchdogs and for the way of a trip.
 """
 
 from __future__ import annotations
@@ -21,17 +23,21 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from drivers import clock
 from drivers.bus.hub_server import LONGEST_PATH
+from drivers.emulators.contacts import Contacts
+from drivers.emulators.control import Control
 from drivers.emulators.families import EMULATED as EMULATED_FAMILIES
 from drivers.emulators.host import EmulatorHost
 from drivers.emulators.plant import Plant
 from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
 
+from .bodies import make_bodies
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, bus_plan, family
 from .dut import load_dut
@@ -40,25 +46,30 @@ from .dut import load_dut
 PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
 CLOCK = "clock"
+CONTROL = "control"
+_GONE = "the bench's bodies are gone"
 
 
 class PowerLog:
     """Writes one JSON line for every switching of torque.
 
-    ``t`` is on the bench's clock; ``frozen_s`` is for how long of the last second the machine did not let this process
+    ``t`` is on the bench's clock, ``utc_s`` on the wall's; ``frozen_s`` is for how long of the last second the machine did not let this process
     run (a virtual machine out of its share), time through which the emulated device did not live either.
     """
 
     def __init__(self, file: TextIO) -> None:
         self._file = file
         self._freezes: list[tuple[float, float]] = []
+        self._powered: set[str] = set()
 
     def __call__(self, device: str, on: bool, reason: str, now_s: float) -> None:
         self._freezes = [(at, length) for at, length in self._freezes if at > now_s - 1.0]
         frozen = sum(length for _, length in self._freezes)
+        (self._powered.add if on else self._powered.discard)(device)
         torque = "on" if on else "off"
         event = {
             "t": now_s,
+            "utc_s": time.time(),
             "device": device,
             "torque": torque,
             "reason": reason,
@@ -66,6 +77,11 @@ class PowerLog:
         }
         self._file.write(json.dumps(event) + "\n")
         self._file.flush()
+
+    def all_off(self, reason: str, now_s: float) -> None:
+        """The machine itself has ended, and with it every torque."""
+        for device in sorted(self._powered):
+            self(device, False, reason, now_s)
 
     def on_frozen(self, now_s: float, frozen_s: float) -> None:
         self._freezes.append((now_s, frozen_s))
@@ -95,7 +111,7 @@ def build_host(
 
 def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
     """Build the bench and serve it until told to stop. Raises BenchError."""
-    from .plant import plant_behind_wires
+    from .plant import BodiesLost, plant_behind_wires
 
     bench, order = load_bench(bench_file), load_dut(dut_file)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -112,31 +128,51 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
                 stack.enter_context(processors_awake())
                 page = sockets / CLOCK
                 clock.create(page, bench.bench.patience)
-            host, uris = build_host(bench, plant_behind_wires(bench, order, seed), sockets, log, paced=paced)
+            bodies = make_bodies(bench, run_dir / "bodies", PRIORITY - 1)
+            if bodies is not None:
+                stack.callback(bodies.close)
+            contacts = Contacts(plant_behind_wires(bench, order, seed, bodies))
+            host, uris = build_host(bench, contacts, sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
-            signal.signal(signal.SIGUSR1, lambda *_: host.unplug_lines())
+            control = Control(sockets / CONTROL, host, contacts)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: host.stop())
             try:
                 quiet_interpreter(min(record.cycle for record in bench.bus.values()))
                 warning = claim_realtime(PRIORITY)
-                sys.stdout.write(
-                    json.dumps(
-                        {"ready": True, "bus": uris, "clock": page and str(page), "realtime": warning is None}
-                    )
-                    + "\n"
+                _tell(
+                    ready=True,
+                    bus=uris,
+                    clock=page and str(page),
+                    control=str(sockets / CONTROL),
+                    realtime=warning is None,
                 )
-                sys.stdout.flush()
                 host.run()
+            except BodiesLost as error:
+                log.all_off(str(error), clock.now())  # no shaft, no torque
+                _tell(event="lost", reason=f"{_GONE}: {error}")  # before the wires go dead
+                raise
             finally:
+                control.close()
                 host.close()
     finally:
         if own_folder is not None:
             shutil.rmtree(own_folder, ignore_errors=True)
 
 
+def _tell(**event: object) -> None:
+    """One line to whoever has started this process, if that is still there."""
+    with contextlib.suppress(OSError):
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used."""
+    """Exit code 0 after an orderly end, 2 for a bench or DUT description that cannot be used, 3 when the engine that
+    turns its bodies has died.
+    """
+    from .plant import BodiesLost
+
     parser = argparse.ArgumentParser(
         prog="python -m verification_platform.bench.emulated", description=__doc__.splitlines()[0]
     )
@@ -154,6 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
+    except BodiesLost as error:
+        sys.stderr.write(f"{_GONE}: {error}\n")
+        return 3
     return 0
 
 

@@ -12,8 +12,11 @@ cycle; the rows up to it are delivered, and the next call raises BenchTrip. A tr
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -21,10 +24,11 @@ import numpy as np
 from drivers.device import Block, Command, Mode, Quality, Setpoint
 from drivers.trajectory import Trajectory
 
+from .bodies import make_bodies
 from .description import BenchDescription, BenchError, TripLimit
 from .dut import Order
 from .envelope import SafetyEnvelope
-from .plant import HarmonicBenchPlant, make_plant
+from .plant import BodiesLost, HarmonicBenchPlant, RigidBodies, make_plant
 from .trip import BenchTrip
 
 #: Blocks are this long, the same for every group, so that groups arrive together.
@@ -136,7 +140,8 @@ class SimulatedBench:
     ) -> None:
         self.bench, self.order = bench, order
         self.envelope = SafetyEnvelope.from_bench(bench, order)
-        self.plant: HarmonicBenchPlant = make_plant(bench, order, seed)
+        self._resources = contextlib.ExitStack()
+        self.plant: HarmonicBenchPlant = make_plant(bench, order, seed, self._bodies())
         self._real = clock == "real"
         self._on_mark, self._on_prompt = on_mark, on_prompt
         self._trajectories: dict[str, Trajectory] = {}
@@ -247,7 +252,24 @@ class SimulatedBench:
         self._torque_off()
         self._open = False
 
+    def close(self) -> None:
+        """Let go of the plant, and of the engine that turns its bodies. Idempotent."""
+        self._resources.close()
+
     #
+    def _bodies(self) -> RigidBodies | None:
+        if self.bench.bodies.engine == "built-in":
+            return None
+        folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="pilotbench-"))
+        try:
+            bodies = make_bodies(self.bench, Path(folder))
+        except BenchError:
+            self.close()
+            raise
+        if bodies is not None:
+            self._resources.callback(bodies.close)
+        return bodies
+
     def _raise_if_tripped(self) -> None:
         if self._reason:
             raise BenchTrip(self._reason)
@@ -264,7 +286,11 @@ class SimulatedBench:
     def _advance_one_tick(self) -> None:
         """One cycle of the fastest bus: latch what is due, then send the set-points for the time to come."""
         tick = self._tick = self._tick + 1
-        self.plant.advance(tick * self._tick_s)
+        try:
+            self.plant.advance(tick * self._tick_s)
+        except BodiesLost as error:
+            self._reason = f"the bench's bodies are gone: {error}"
+            raise BenchTrip(self._reason, safety=False) from None
         stamp = self.now_s()
         for group in self._groups:
             if tick % group.cycle_steps == 0:

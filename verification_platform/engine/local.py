@@ -5,6 +5,7 @@ do is the same as on hardware; only the `BenchPort` is another."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from typing import Literal, cast
@@ -89,8 +90,11 @@ def run_local(
             standing.bench_s + preflight(protocol, parameters, folder.order, folder.bench).duration_s + 60.0
         )
     bench = SimulatedBench(folder.bench, folder.order, seed, clock, on_prompt=on_prompt, start_s=start_s)
-    writer = open_writer(folder, resume=any(folder.samples.glob("*.mcap")))
-    with writer, Journal(folder.journal, sync=clock == "real") as journal:
+    with (
+        contextlib.closing(bench),
+        open_writer(folder, resume=any(folder.samples.glob("*.mcap"))) as writer,
+        Journal(folder.journal, sync=clock == "real") as journal,
+    ):
         engine = RunEngine(
             protocol,
             parameters,

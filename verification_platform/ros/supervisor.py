@@ -38,7 +38,7 @@ from .graph import PACKAGE, NodeSpec, nodes_for
 from .watch import Watch
 
 CLIENT, EMULATOR = "client", "emulator"
-_EMULATOR_S, _UP_S = 20.0, 60.0
+_EMULATOR_S, _ENGINE_S, _UP_S = 20.0, 60.0, 60.0
 #: An orderly end of all nodes; then SIGTERM; then SIGKILL. Together below five seconds.
 _DOWN_S, _TERM_S, _EMULATOR_TERM_S = 1.5, 1.5, 0.8
 #: After a process has died, so long for the others to end the run in order and say why.
@@ -68,13 +68,16 @@ class Graph:
         seed: int | None = None,
         remappings: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._bench, self._order, self.work_dir = bench, order, work_dir
+        self.bench, self._order, self.work_dir = bench, order, work_dir
         self._seed = seed if seed is not None else int(bench.plant.get("seed", 0))
         self._remappings = remappings or {}
         self.children: dict[str, Child] = {}
         self.environment: dict[str, str] = {}
+        #: Where the emulator, if there is one, listens for accidents on request (`drivers.emulators.control`).
+        self.control: Path | None = None
         self._stack = contextlib.ExitStack()
         self._watch = Watch()
+        self._bench_lost = False
 
     # ------------------------------------------------------------------ start
 
@@ -98,7 +101,7 @@ class Graph:
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.environment["ROS_LOG_DIR"] = str(self.work_dir / "ros_log")
         bench = write_bench(self._resolved(), self.work_dir / "bench.toml")
-        for spec in nodes_for(self._bench, bench):
+        for spec in nodes_for(self.bench, bench):
             self._spawn(spec.name, self._node_command(spec))
         client = [sys.executable, "-m", "verification_platform.ros.client", str(bench)]
         self._spawn(CLIENT, client, pipe=True)
@@ -106,15 +109,17 @@ class Graph:
 
     def _resolved(self) -> BenchDescription:
         """The description that the nodes read: as given, or with the wires of an emulator started here."""
-        if all(bus.uri != EMULATED for bus in self._bench.bus.values()):
-            return self._bench
-        bench = write_bench(self._bench, self.work_dir / "emulated_bench.toml")
+        if all(bus.uri != EMULATED for bus in self.bench.bus.values()):
+            return self.bench
+        bench = write_bench(self.bench, self.work_dir / "emulated_bench.toml")
         dut = write_dut(self._order, self.work_dir / "emulated_dut.toml")
         command = [sys.executable, "-m", "verification_platform.bench.emulated", "--bench", str(bench)]
         command += ["--dut", str(dut), "--seed", str(self._seed), "--run-dir", str(self.work_dir)]
         self._spawn(EMULATOR, command, pipe=True)
-        ready = self._expect("ready", _EMULATOR_S)
-        return with_uris(self._bench, ready["bus"], ready["clock"])
+        engine_s = 0.0 if self.bench.bodies.engine == "built-in" else _ENGINE_S
+        ready = self._expect("ready", _EMULATOR_S + engine_s)
+        self.control = Path(ready["control"])
+        return with_uris(self.bench, ready["bus"], ready["clock"])
 
     def _node_command(self, spec: NodeSpec) -> list[str]:
         command = [sys.executable, "-m", f"{PACKAGE}.{spec.executable}"]
@@ -150,7 +155,7 @@ class Graph:
         self._request(do="run", folder=str(run_folder.resolve()))
         while time.monotonic() < give_up_s:
             try:
-                event = self._watch.next_event(0.2)
+                event = self._next_event(0.2)
                 if event is not None and event.get("event") == "result":
                     return self._outcome(event)
                 if event is not None and event.get("event") == "feedback":
@@ -164,18 +169,25 @@ class Graph:
                 give_up_s = min(give_up_s, self._watch.ended_s + _LAST_WORDS_S)
         duration_s = time.monotonic() - begun_s
         if self._watch.ended:
-            return Outcome(RunStatus.ABORTED_SAFETY, self._watch.ended, duration_s=duration_s)
+            status = self._status(RunStatus.ABORTED_SAFETY)
+            return Outcome(status, self._watch.ended, duration_s=duration_s)
         return Outcome(RunStatus.INVALID, "interrupted by the operator (Ctrl-C)", duration_s=duration_s)
 
     def _outcome(self, event: Mapping[str, Any]) -> Outcome:
+        reason = self._with_cause(event["reason"]) if event["reason"] else ""
         return Outcome(
-            RunStatus(event["status"]),
-            self._with_cause(event["reason"]) if event["reason"] else "",
+            self._status(RunStatus(event["status"])),
+            reason,
             finished=event["finished"],
             segments=event["segments"],
             duration_s=event["duration_s"],
             resumed_at=event["resumed_at"] if event["resumed_at"] >= 0 else None,
         )
+
+    def _status(self, status: RunStatus) -> RunStatus:
+        """What the nodes see of a bench that is no more is a lost wire; but nothing has moved that could have been unsafe."""
+        lost = self._bench_lost or self._watch.ended.startswith(f"{EMULATOR} ")
+        return RunStatus.INVALID if lost and status is RunStatus.ABORTED_SAFETY else status
 
     def _feedback(
         self,
@@ -203,7 +215,7 @@ class Graph:
 
     def _with_cause(self, reason: str) -> str:
         """What the nodes saw, led by the process whose death was the cause: known here, not there."""
-        while not self._watch.ended and self._watch.next_event(0.0) is not None:
+        while not self._watch.ended and self._next_event(0.0) is not None:
             pass
         ended = self._watch.ended
         if not ended:
@@ -211,6 +223,15 @@ class Graph:
         return ended if reason.endswith("has died") else f"{ended}; {reason}"
 
     # ------------------------------------------------------------------ events
+
+    def _next_event(self, timeout_s: float) -> dict[str, Any] | None:
+        """As `Watch.next_event`. An emulator whose bench is gone says so before its wires go dead: that is the cause."""
+        event = self._watch.next_event(timeout_s)
+        if event is not None and event.get("event") == "lost":
+            self._bench_lost = True
+            self._watch.ended = self._watch.ended or event["reason"]
+            self._watch.ended_s = time.monotonic()
+        return event
 
     def _request(self, **request: Any) -> None:
         stdin = self.children[CLIENT].process.stdin
@@ -225,7 +246,7 @@ class Graph:
         """The next event of this kind. Raises GraphError with the reason when it does not come."""
         deadline_s = time.monotonic() + timeout_s
         while True:
-            event = self._watch.next_event(0.2)
+            event = self._next_event(0.2)
             if event is not None and (event.get("event") == kind or kind in event):
                 return event
             if event is not None and event.get("event") == "failed":

@@ -20,7 +20,14 @@ setup(
     entry_points={
         "console_scripts": [
             f"{name} = {PACKAGE}.{name}:main"
-            for name in ("device_node", "interlock_node", "recorder_node", "protocol_node", "bring_up")
+            for name in (
+                "device_node",
+                "interlock_node",
+                "recorder_node",
+                "protocol_node",
+                "bring_up",
+                "clock_node",
+            )
         ]
     },
 )

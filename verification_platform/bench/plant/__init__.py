@@ -21,12 +21,13 @@ from verification_platform.bench.dut import Order
 
 from .harmonic_bench import HarmonicBenchPlant
 from .parameters import PlantParameters, plant_parameters
-from .rigid import RigidBodies, RotorAndFlange
+from .rigid import BodiesLost, RigidBodies, RotorAndFlange
 from .rotors import RotorsPlant
 from .torsion import Torsion, TorsionLaw
 from .truth import Truth
 
 __all__ = [
+    "BodiesLost",
     "HarmonicBenchPlant",
     "PlantParameters",
     "RigidBodies",
@@ -47,8 +48,8 @@ def make_plant(
     """The plant behind `bench` with the DUT of `order` on it.
 
     `seed` draws the instruments (systematic errors within their calibration uncertainty) and the noise; the
-    same seed gives the same bits. `bodies` takes the place of the built-in rigid bodies. Raises BenchError
-    for a bad ``[plant]`` table.
+    same seed gives the same bits. `bodies` takes the place of the built-in rigid bodies (see
+    `verification_platform.bench.bodies`). Raises BenchError for a bad ``[plant]`` table.
     """
     return HarmonicBenchPlant(bench, order, plant_parameters(bench), seed, bodies)
 

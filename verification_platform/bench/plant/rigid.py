@@ -11,6 +11,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 
+class BodiesLost(Exception):
+    """The engine behind the bodies has died or does not answer any more; one clear line."""
+
+
 class RigidBodies(Protocol):
     """Bodies on revolute joints: body 0 is the motor rotor with the wave generator, body 1 the output flange.
 
@@ -23,7 +27,10 @@ class RigidBodies(Protocol):
         ...
 
     def step(self, efforts: Sequence[float], n: int = 1) -> tuple[float, Sequence[float], Sequence[float]]:
-        """Apply `efforts` for `n` steps; returns time since reset (s), angles (rad) and speeds (rad/s)."""
+        """Apply `efforts` for `n` steps; returns time since reset (s), angles (rad) and speeds (rad/s).
+
+        Raises BodiesLost when the bodies are turned by another process that is gone.
+        """
         ...
 
     def reset(self) -> None:

@@ -1,0 +1,143 @@
+"""SRV-STEP 阶跃响应 — step response of a speed-controlled servo drive.
+
+The drive turns at a base speed, and its speed set-point is stepped by Δn. How the speed follows is
+
+    t_d   delay to 50 %              t_r   rise from 10 to 90 %
+    M_p   (y_max − y_∞)/(y_∞ − y_0)  t_p   time of the first peak
+    t_s   last time |y − y_∞| leaves a band of 5 % or 2 % of the step
+    e_∞   set-point less final speed
+
+y_0 is the mean before the step, y_∞ the mean of the last fifth. At least ten repeats in both directions are laid over each
+other by the sample before the speed moves, and averaged. A band narrower than five standard deviations of what
+noise is left is not judged.
+
+The step is small, so that no torque saturates, and starts from a slow turn, so that friction does not change its sign. A bus
+brings set-points once a cycle: the step is one in truth when Δn at the bench's steepest slope takes no longer than a
+cycle, which is why the default is not 10 % of n_N. Final speeds come from the calibrated angle encoder.
+
+What is here is the speed step; the position step (positioning settling time) is not, nor the large step to n_N.
+
+GB/T 16439-2024; protocol specification SRV-STEP.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from drivers.device import Mode
+from verification_platform.bench.dut import Order, Reducer
+from verification_platform.engine.protocol import (
+    Evaluation,
+    Objections,
+    Procedure,
+    Protocol,
+    ProtocolError,
+    ProtocolParameters,
+    Requires,
+    Standard,
+    Text,
+    parameter,
+)
+from verification_platform.engine.steps import Record, Rest, Seconds, Set, Together, Wait
+from verification_platform.metrology.result import Result
+from verification_platform.records import Recording
+
+from ..common import Acceleration, Duration, Speed, channel, environment_findings, rate_deviation
+from ._step import find_responses, plot, results_of
+
+#: Before the step, s: y_0 and the noise are taken from it.
+_BEFORE_S = 0.2
+
+
+class StepResponseParameters(ProtocolParameters):
+    """Marks: C/K confirmed or common practice, V to be verified in the standard, P platform default."""
+
+    base_speed: Speed = parameter(
+        "100 r/min", mark="P", unit="rad/s", display="r/min", why="friction keeps its sign", gt=0
+    )
+    step: Speed = parameter(
+        "9.5 r/min", mark="P", unit="rad/s", display="r/min", why="Δn; small-signal, one bus cycle", gt=0
+    )
+    edge: Acceleration = parameter("500 rad/s²", mark="P", unit="rad/s²", why="slope of the step", gt=0)
+    acceleration: Acceleration = parameter(
+        "50 rad/s²", mark="P", unit="rad/s²", why="to the base speed", gt=0
+    )
+    settle: Duration = parameter("0.5 s", mark="P", unit="s", why="before each step", ge=0)
+    hold: Duration = parameter("0.3 s", mark="P", unit="s", why="after the step; y_∞ is its last fifth", gt=0)
+    repeats: int = parameter(10, mark="K", why="steps in each direction", ge=2)
+    sampling_rate: float = parameter(10_000.0, mark="P", unit="Hz", why="least rate of the speed", gt=0)
+
+
+class StepResponse(Protocol):
+    """SRV-STEP."""
+
+    id = "SRV-STEP"
+    title = Text("阶跃响应", "Step response")
+    purpose = Text("转速给定阶跃时的跟随特性", "how the speed follows a step of its set-point")
+    standards = (Standard("GB/T 16439-2024", "speed step", "V"),)
+    dut_kinds = ("reducer",)  # the drive with what it turns; data sheets of bare servos are not read yet
+    requires = Requires(
+        actuators=("drive",), channels=("input_speed", "input_angle"), calibrated=("input_angle",)
+    )
+    Parameters = StepResponseParameters
+
+    # -------------------------------------------------------------------------------------------- stimulus
+
+    def procedure(self, p: StepResponseParameters, dut: Reducer) -> Procedure:
+        for direction in (1, -1):
+            base, after = direction * p.base_speed, direction * (p.base_speed + p.step)
+            yield Set("drive", Mode.VELOCITY, base, p.acceleration)
+            for repeat in range(p.repeats):
+                yield Together(
+                    (
+                        Set("drive", Mode.VELOCITY, base, p.edge),
+                        Wait(Seconds(p.settle), p.settle + 10),
+                        Record(
+                            (
+                                Wait(Seconds(_BEFORE_S), _BEFORE_S + 10),
+                                Set("drive", Mode.VELOCITY, after, p.edge),
+                                Wait(Seconds(p.hold), p.hold + 10),
+                            ),
+                            {"direction": direction, "repeat": repeat},
+                        ),
+                    )
+                )
+            yield Set("drive", Mode.VELOCITY, 0.0, p.acceleration)
+        yield Rest(("drive",))
+
+    def check(
+        self,
+        p: StepResponseParameters,
+        dut: Reducer,
+        rates_hz: Mapping[str, float],
+        ranges: Mapping[str, float],
+    ) -> Objections:
+        edge_s, cycle_s = p.step / p.edge, 1 / rates_hz["input_speed"]
+        if edge_s <= cycle_s * (1 + 1e-6):
+            return Objections()
+        largest = p.edge * cycle_s * 30 / math.pi
+        return Objections(
+            (
+                f"the step would be a ramp of {edge_s * 1e3:.3g} ms; at {p.edge:g} rad/s² and a bus cycle of "
+                f"{cycle_s * 1e3:g} ms at most {largest:.3g} r/min can be stepped",
+            )
+        )
+
+    # ------------------------------------------------------------------------------------------ evaluation
+
+    def evaluate(self, recording: Recording, p: StepResponseParameters, order: Order) -> Evaluation:
+        speed, angle = channel(recording, "input_speed"), channel(recording, "input_angle")
+        responses = list(find_responses(recording))
+        if not responses:
+            raise ProtocolError("the recording holds no step of SRV-STEP")
+        findings, _ = environment_findings(recording)  # a remark only: times do not depend on the room
+        results: list[Result] = []
+        for response in responses:
+            results += results_of(response, speed, angle, p.base_speed, p.step)
+        return Evaluation(
+            results,
+            [plot(response) for response in responses],
+            findings=findings,
+            deviations=rate_deviation(speed, p.sampling_rate),
+        )

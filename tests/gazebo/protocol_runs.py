@@ -1,0 +1,54 @@
+"""Runs short enough to be made three times over, and what they must find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from verification_platform.bench.plant import Truth
+from verification_platform.metrology.result import Result
+
+RUNS: Mapping[str, Mapping[str, Any]] = {
+    "RED-TE": {"output_speed": "3.7 r/min", "revolutions": 1, "repeats": 1, "loads": [0.0], "settle": "0.5 s"},
+    "RED-HYS": {
+        "rate": "40 %/s", "small_rate": "2 %/s", "preload_cycles": 1, "loops": 1, "positions": 1,
+        "settle": "0.5 s", "zero_time": "1 s", "open_coupling_for_zero": False,
+    },
+    "SRV-STEP": {"repeats": 4, "settle": "0.3 s", "hold": "0.2 s"},
+}  # fmt: skip
+
+#: Of the drive's velocity loop (tests/protocols/test_srv_step.py has the plant's own answer beside it), seconds and 1.
+STEP_TRUTH = {
+    "t_d": 1.69e-3,
+    "t_r": 3.06e-3,
+    "M_p": 0.168,
+    "t_p": 8.5e-3,
+    "t_s5": 19.0e-3,
+    "t_s2": 24.5e-3,
+    "e_inf": 0.0,
+}
+#: How well the plant itself is known there, with integration steps of 0.5 ms.
+STEP_TRUTH_WITHIN = {"M_p": 0.002, "e_inf": 1e-4 * math.pi}
+
+
+def misses(results: Sequence[Result], truth: Truth, coverage: ModuleType) -> list[str]:
+    """Results that do not contain the plant's truth within their U; at least five must have been compared."""
+    compared, missed = 0, []
+    for result in results:
+        true = (
+            STEP_TRUTH.get(result.quantity)
+            if "step" in result.conditions
+            else coverage.true_value(result, truth)
+        )
+        if true is None:
+            continue
+        compared += 1
+        slack = STEP_TRUTH_WITHIN.get(result.quantity, 0.0)
+        if abs(result.value - true) > result.U + slack:
+            missed.append(
+                f"{result.quantity} {dict(result.conditions)}: {result.value:.6g} ± {result.U:.2g}, true {true:.6g}"
+            )
+    assert compared >= 5
+    return missed

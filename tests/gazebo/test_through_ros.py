@@ -1,0 +1,60 @@
+"""The whole graph above Gazebo: the same nodes, drivers and bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from types import ModuleType
+
+import pytest
+
+from test_protocols import get
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
+from verification_platform.bench.plant import make_plant
+from verification_platform.engine.evaluation import evaluate_run
+from verification_platform.engine.run_folder import RunFolder
+from verification_platform.metrology.result import RunStatus
+from verification_platform.ros import Graph
+
+from .protocol_runs import RUNS, misses
+from .test_runs import coverage as coverage
+
+pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.timeout(1200)]
+
+ROS = {"clock": "real", "transport": "ros"}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[BenchDescription, Order], Graph]]:
+    """One graph for all runs that end well."""
+    with ExitStack() as stack:
+        graphs: list[Graph] = []
+
+        def graph(bench: BenchDescription, order: Order) -> Graph:
+            if not graphs:
+                graphs.append(
+                    stack.enter_context(Graph(bench, order, tmp_path_factory.mktemp("graph"), seed=1))
+                )
+            return graphs[0]
+
+        yield graph
+
+
+@pytest.mark.parametrize("protocol_id", list(RUNS))
+def test_through_ros_it_recovers_the_truth(
+    protocol_id: str,
+    shared: Callable[[BenchDescription, Order], Graph],
+    bench: BenchDescription,
+    built_in: BenchDescription,
+    order: Order,
+    frozen: Callable[..., RunFolder],
+    coverage: ModuleType,
+) -> None:
+    """Against the same plant on its built-in bodies: U covers what differs, the instants at which samples were taken."""
+    folder = frozen("run", protocol_id, bench, where=ROS, **RUNS[protocol_id])
+    outcome = shared(bench, order).run(folder.path)
+    assert (outcome.status, outcome.reason) == (RunStatus.VALID, "")
+    evaluated = evaluate_run(folder.path, get)
+    assert evaluated.status is RunStatus.VALID, evaluated.findings
+    assert misses(list(evaluated.results), make_plant(built_in, order, 1).truth, coverage) == []

@@ -1,0 +1,131 @@
+"""SRV-STEP: T-STEP of the protocol specification through the protocol, and its own uncertainty on the bench's plant."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from drivers.device import Command, Mode
+from test_protocols import get
+from verification_platform.analysis.step_response import StepResult, step_response
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
+from verification_platform.bench.plant import make_plant
+from verification_platform.engine.evaluation import evaluate_run
+from verification_platform.engine.local import run_local
+from verification_platform.engine.preflight import preflight
+from verification_platform.engine.run_folder import RunFolder
+from verification_platform.metrology.result import RunStatus
+
+BASE, STEP = 100 * math.pi / 30, 9.5 * math.pi / 30
+T_STEP = {"t_r": 16.38e-3, "t_p": 36.28e-3, "t_s5": 52.89e-3, "t_s2": 80.76e-3}
+
+
+def second_order(t: Any, zeta: float = 0.5, omega: float = 100.0) -> Any:
+    at = np.maximum(t, 0)
+    damped = omega * math.sqrt(1 - zeta**2)
+    return 1 - np.exp(-zeta * omega * at) * (
+        np.cos(damped * at) + zeta * omega / damped * np.sin(damped * at)
+    )
+
+
+def add_steps(recording: Any, repeats: int = 10, rate_hz: float = 10_000.0, noise: float = 0.0) -> None:
+    """Steps of both directions; the encoder turns as the speed says, modulo a turn."""
+    t = np.arange(-round(0.2 * rate_hz), round(0.3 * rate_hz)) / rate_hz
+    random = np.random.default_rng(4)
+    for direction in (1, -1):
+        for repeat in range(repeats):
+            speed = direction * (BASE + STEP * second_order(t))
+            angle = np.concatenate([[0.0], np.cumsum(speed[:-1]) / rate_hz]) % (2 * math.pi)
+            read = speed + noise * random.standard_normal(t.size)
+            stamps = t + 0.2 + 10.0 * (repeat + 20 * (direction < 0))
+            recording.add(
+                {"direction": direction, "repeat": repeat},
+                (stamps, {"input_speed": read, "input_angle": angle}),
+            )
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-3])
+def test_T_STEP(recording: Any, evaluate: Any, noise: float) -> None:
+    add_steps(recording, noise=noise)
+    found = evaluate("SRV-STEP", recording)
+    assert found.status is RunStatus.VALID
+    for direction in (1, -1):
+        for quantity, true in T_STEP.items():
+            result = evaluate.result(quantity, direction=direction)
+            # With noise, where a slow start begins cannot be seen that well, and U says so.
+            assert abs(result.value - true) <= (result.U if noise and quantity != "t_r" else 0.1e-3), quantity
+            assert result.U < 1.2e-3
+        assert evaluate.result("M_p", direction=direction).value == pytest.approx(0.1630, abs=0.001)
+        assert evaluate.result("e_inf", direction=direction).value == pytest.approx(0.0, abs=1e-4)
+
+
+def test_noise_that_hides_a_band_leaves_it_out(recording: Any, evaluate: Any) -> None:
+    add_steps(recording, repeats=2, noise=0.02)  # σ of the mean 1.4 % of the step, five of it 7 %
+    found = evaluate("SRV-STEP", recording)
+    assert {"t_s5", "t_s2"}.isdisjoint(r.quantity for r in found.results)
+    assert any(r.quantity == "t_r" for r in found.results)
+
+
+def test_a_segment_without_a_step_is_refused(recording: Any, evaluate: Any) -> None:
+    t = np.arange(5000) / 1e4
+    flat = {"input_speed": np.full(t.size, BASE), "input_angle": (BASE * t) % (2 * math.pi)}
+    found = evaluate("SRV-STEP", recording.add({"direction": 1, "repeat": 0}, (t, flat)))
+    assert found.status is RunStatus.INVALID
+
+
+def test_a_ramp_is_not_called_a_step(bench: BenchDescription, order: Order) -> None:
+    protocol = get("SRV-STEP")
+    (refusal,) = preflight(protocol, protocol.Parameters(step="200 r/min"), order, bench).refusals
+    assert "ramp of 41.9 ms" in refusal
+    assert "at most 9.55 r/min" in refusal
+
+
+def truth(bench: BenchDescription, order: Order, seed: int, direction: int) -> StepResult:
+    """The plant's own speed, without sensor, bus or protocol, at every integration step."""
+    plant = make_plant(bench, order, seed)
+    drive, cycle_s, t_s = bench.actuator["drive"].device, bench.bus["can0"].cycle, 0.0
+    times, speeds = [], []
+    for cycle in range(1000 + 200):
+        wanted = min(0.1 * cycle, BASE) if cycle < 1000 else BASE + STEP
+        plant.command(drive, Command(Mode.VELOCITY, direction * wanted))
+        for _ in range(4):
+            if cycle > 980:
+                times.append(t_s - 1000 * cycle_s)
+                speeds.append(direction * plant.speeds[0])
+            t_s += cycle_s / 4
+            plant.advance(t_s)
+    return step_response(np.array(times), np.array(speeds), 0.0, target=BASE + STEP)
+
+
+def test_it_recovers_the_plants_own_response(bench: BenchDescription, order: Order, tmp_path: Path) -> None:
+    protocol = get("SRV-STEP")
+    folder = RunFolder.create(
+        tmp_path / "run",
+        protocol,
+        protocol.Parameters(),
+        order,
+        bench,
+        seed=3,
+        clock="virtual",
+        transport="local",
+    )
+    assert run_local(folder, protocol).segments == 20
+    results = evaluate_run(folder.path, get).results
+    for direction in (1, -1):
+        true = truth(bench, order, 3, direction)
+        known = {
+            "t_d": true.delay, "t_r": true.rise, "M_p": true.overshoot, "t_p": true.peak_time,
+            "t_s5": true.settling[0.05], "t_s2": true.settling[0.02], "e_inf": true.steady_error,
+        }  # fmt: skip
+        found = {r.quantity: r for r in results if r.conditions["direction"] == direction}
+        assert found.keys() == known.keys()
+        for quantity, value in known.items():
+            assert value is not None
+            assert abs(found[quantity].value - value) <= found[quantity].U, (quantity, direction)
+        assert found["M_p"].U < 0.05
+        assert found["t_s5"].U < 2e-3
