@@ -38,6 +38,8 @@ from drivers.bus import byte_streams, can_bus
 from drivers.bus.faulty import ON_CAN, Disturbance, Disturber, FaultyBus, FaultyStream
 from drivers.bus.frame import Frame
 from drivers.device import Block, Command, DriverError, Group, Mode, Quality, Row, Setpoint
+from drivers.dynamixel.codec import Instruction, unpack
+from drivers.dynamixel.framing import Splitter
 from drivers.emulators.families import EMULATED
 from drivers.emulators.host import EmulatorHost
 from drivers.families import FAMILIES
@@ -396,14 +398,22 @@ def _servo_motion(telegram: bytes) -> object | None:
     return telegram[0] if commands else None
 
 
-def _dynamixel_motion(telegram: bytes) -> object | None:
-    """Set-points of all servos: Sync or Bulk Write from a goal register on (102 to 116 of the X series)."""
-    found = telegram.find(b"\xff\xff\xfd\x00\xfe")
-    if found < 0 or len(telegram) < found + 10 or telegram[found + 7] not in (0x83, 0x93):
-        return None
-    address = int.from_bytes(telegram[found + 8 : found + 10], "little")
-    return "the line" if telegram[found + 7] == 0x93 or 100 <= address <= 119 else None
+def _dynamixel_motion(packets: bytes) -> object | None:
+    """Set-points of a cycle, or a write that switches torque on; which servos they are for."""
+    splitter = Splitter(1024)
+    splitter.feed(packets)
+    while (raw := splitter.next()) is not None:
+        packet = unpack(raw)
+        address = int.from_bytes(packet.parameters[:2], "little")
+        if packet.instruction == Instruction.SYNC_WRITE and address in _DYNAMIXEL_GOALS:
+            return "set-points", bytes(packet.parameters[4 :: packet.parameters[2] + 1])
+        if packet.instruction == Instruction.WRITE and address == 64 and packet.parameters[2:] == b"\1":
+            return "torque on", packet.id
+    return None
 
+
+_DYNAMIXEL_GOALS = (102, 104, 116)
+_TORQUE_PER_A = 1.783  # of the XM430-W350
 
 CASES: Mapping[str, Case] = {
     case.name: case
@@ -469,25 +479,25 @@ CASES: Mapping[str, Case] = {
         Case(
             name="dynamixel",
             family="dynamixel",
-            devices=(
-                DevicePlan("J1", 1, "dynamixel_xm430_w350"),
-                DevicePlan("J2", 2, "dynamixel_xm430_w350"),
-            ),
+            devices=tuple(DevicePlan(f"DX{n}", n, "dynamixel_xm430_w350") for n in (1, 2, 3)),
             columns=(
-                Column("angle_1", "J1", "position"),
-                Column("speed_1", "J1", "velocity"),
-                Column("angle_2", "J2", "position"),
+                Column("drive_angle", "DX1", "position"),
+                Column("drive_speed", "DX1", "velocity"),
+                Column("second_angle", "DX2", "position"),
+                Column("third_current", "DX3", "current"),
             ),
             bitrate=1_000_000,
             period_s=0.01,
             truths={
-                ("J1", "position"): Truth(slope=4.0),
-                ("J1", "velocity"): Truth(slope=10.0, range=4.0),
-                ("J2", "position"): Truth(slope=-3.0),
+                ("DX1", "position"): Truth(slope=40.0),
+                ("DX1", "velocity"): Truth(slope=80.0, range=8.0, start=-4.0),
+                ("DX2", "position"): Truth(slope=-25.0),
+                ("DX3", "torque"): Truth(slope=20.0, range=4.0),
+                ("DX3", "current"): Truth(slope=20.0 / _TORQUE_PER_A, range=4.0 / _TORQUE_PER_A),
             },
-            moves={"J1": Setpoint(Mode.VELOCITY, 1.0, 5.0), "J2": Setpoint(Mode.VELOCITY, -1.0, 5.0)},
+            moves={"DX1": Setpoint(Mode.VELOCITY, 3.0, 5.0), "DX2": Setpoint(Mode.TORQUE, 1.0, 5.0)},
             motion=_dynamixel_motion,
-            rate=0.04,
+            rate=0.05,
         ),
         Case(
             name="modbus-servo",
