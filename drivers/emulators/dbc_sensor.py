@@ -78,7 +78,9 @@ class EmulatedDbcSensor:
         if message.selector is None:
             return [None]
         ids = {i for q in message.quantities for i in q.field.selector or ()}
-        return sorted(ids)
+        found: list[int | None] = []
+        found.extend(sorted(ids))
+        return found or [None]
 
     def _say(self, message: SensorMessage, selected: int | None) -> None:
         source, guard = self._sources[message.name], message.protection

@@ -60,9 +60,8 @@ class Peer:
         self.path = os.ttyname(end)
         self._end = end
         script = str(PEERS / "canopen_peer.js")
-        # The script speaks on descriptor 3; whatever number the pty has here is moved there by the shell.
         self.process = subprocess.Popen(
-            ["/bin/sh", "-c", f'exec node "$0" {role} {node} 3<>/dev/fd/{self.wire}', script],
+            ["node", script, role, str(node), str(self.wire)],
             pass_fds=(self.wire,),
             stdout=subprocess.PIPE,
             text=True,

@@ -1,7 +1,7 @@
-// A CANopen device, or a master, of the npm package `canopen`, behind LAWICEL (slcan) text on descriptor 3.
+// A CANopen device, or a master, of the npm package `canopen`, behind LAWICEL (slcan) text on an open descriptor.
 //
-//   node canopen_peer.js slave 5       node 5: SDO server, NMT slave, heartbeat producer, consumer of node 127
-//   node canopen_peer.js master 1      talks to node 1: SDO, NMT, heartbeat; exits 0 when all went as CiA 301 says
+//   node canopen_peer.js slave 5 FD    node 5: SDO server, NMT slave, heartbeat producer, consumer of node 127
+//   node canopen_peer.js master 1 FD   talks to node 1: SDO, NMT, heartbeat; exits 0 when all went as CiA 301 says
 //
 // What happens is told as one JSON object a line on standard output.
 'use strict';
@@ -16,9 +16,8 @@ Module._load = function (name, ...rest) {
 };
 const { Device, DataType, AccessType, NmtState } = require('canopen');
 
-const WIRE = 3;
-const [role, number] = process.argv.slice(2);
-const node = Number(number);
+const [role, number, descriptor] = process.argv.slice(2);
+const node = Number(number), WIRE = Number(descriptor);
 const tell = (event) => fs.writeSync(1, JSON.stringify(event) + '\n');
 
 function send({ id, data }) {
