@@ -98,7 +98,7 @@ def _nodes(context: LaunchContext) -> list[Any]:
     path = Path(LaunchConfiguration("bench").perform(context)).resolve()
     respawn = LaunchConfiguration("respawn").perform(context) == "true"
     nodes = [_node(spec, respawn) for spec in nodes_for(load_bench(path), path)]
-    bring_up = BringUp(nodes, respawn)
+    bring_up = BringUp(nodes)
     autostart = LaunchConfiguration("autostart").perform(context) == "true"
     return [*(bring_up.handlers() if autostart else ()), *nodes]
 
@@ -122,10 +122,10 @@ def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
 class BringUp:
     """All nodes from unconfigured to active, one after the other; a respawned one by itself."""
 
-    def __init__(self, nodes: list[LifecycleNode], respawn: bool) -> None:
-        self._nodes, self._respawn = nodes, respawn
-        self._knocks = [0] * len(nodes)
-        self._begun = self._up = False
+    def __init__(self, nodes: list[LifecycleNode]) -> None:
+        self._nodes = nodes
+        self._starts, self._knocks = [0] * len(nodes), [0] * len(nodes)
+        self._up = False
 
     def handlers(self) -> list[Any]:
         """One for each thing that may happen to each node."""
@@ -166,9 +166,11 @@ class BringUp:
         return [end_all(f"{self._nodes[k].node_name} could not be {what}; its log says why")]
 
     def _started(self, k: int) -> list[Any]:
-        """The first of all begins; later only a respawned node starts."""
-        first, self._begun = not self._begun and k == 0, self._begun or k == 0
-        return self._change(k, CONFIGURE) if first or self._up else []
+        """The first node's start begins it all. A node that starts once more was respawned."""
+        self._starts[k] += 1
+        if self._starts[k] > 1 and not self._up:
+            return [end_all(f"{self._nodes[k].node_name} died while the bench was brought up")]
+        return self._change(k, CONFIGURE) if k == 0 or self._starts[k] > 1 else []
 
     def _configured(self, k: int) -> list[Any]:
         if self._up:

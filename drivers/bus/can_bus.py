@@ -25,6 +25,7 @@ from collections.abc import Callable
 from typing import Any
 
 import can
+from can.interfaces.slcan import slcanBus
 
 from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
@@ -37,6 +38,8 @@ from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
 #: So many garbled lines in a row are no disturbance any more: wrong bit rate, or not a CAN adapter.
 _MOST_GARBLED = 50
+#: Of a LAWICEL adapter: an extended frame with time stamp and end has 31 bytes.
+_LONGEST_LINE = 64
 
 
 class CanBus:
@@ -165,13 +168,31 @@ def _record(name: str, uri: str, bitrate: int) -> FrameBus:
         raise
 
 
+class _Slcan(slcanBus):
+    """python-can's adapter, which keeps a byte that is no text in its buffer and fails with it for ever."""
+
+    def _read(self, timeout: float | None) -> str | None:
+        """Raises ValueError for a garbled line, which is gone then."""
+        try:
+            line: str | None = super()._read(timeout)
+        except can.CanError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+            self._buffer.clear()
+            raise ValueError("a line that is not ASCII") from error
+        if len(self._buffer) > _LONGEST_LINE:
+            self._buffer.clear()
+            raise ValueError("a line without an end")
+        return line
+
+
 def _slcan(name: str, uri: str, bitrate: int) -> FrameBus:
     """Exclusively, which python-can does not see to: two readers would steal each other's bytes."""
     path = _rest(uri)
     lock = io.FileIO(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), "rb")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as pyserial does it
-        return CanBus(name, can.Bus(interface="slcan", channel=path, bitrate=bitrate), lock)
+        return CanBus(name, _Slcan(channel=path, bitrate=bitrate), lock)
     except BlockingIOError as error:
         lock.close()
         raise TransportLost(

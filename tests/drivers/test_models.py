@@ -9,17 +9,25 @@ import pytest
 
 from drivers.canopen import model as canopen
 from drivers.device import MODE_UNITS, Mode
+from drivers.families import models
 from drivers.modbus import model as modbus
 from drivers.modbus.actuation import read_actuation
+from verification_platform.bench.description import signal_unit
 
-SIGNAL_UNITS = {"position": "rad", "velocity": "rad/s", "torque": "N·m", "temperature": "K", "current": "A"}
+
+@pytest.mark.parametrize("name", sorted(models()))
+def test_every_table_of_every_family_offers_signals_a_bench_can_name(name: str) -> None:
+    info = models()[name].describe(name)
+    assert info.title
+    for signal in info.signals:
+        assert signal.unit == signal_unit(signal.name)
+        assert signal.resolution >= 0
 
 
 @pytest.mark.parametrize("name", canopen.known_models())
 def test_canopen_table(name: str) -> None:
     model = canopen.load_model(name)
     for signal in model.offered():
-        assert signal.unit == SIGNAL_UNITS[signal.name]
         assert 0 < signal.resolution < 1
         assert any(model.signals[signal.name].object.name in names for names in model.tpdos), (
             "every signal is in a TPDO"
@@ -40,7 +48,6 @@ def test_canopen_table(name: str) -> None:
 def test_modbus_table(name: str) -> None:
     model = modbus.load_model(name)
     for signal in model.offered():
-        assert signal.unit == SIGNAL_UNITS[signal.name.rstrip("_0123456789")]
         assert signal.resolution > 0
     assert model.slowest_s > model.timeout_s > model.turnaround_s > 0
     assert model.period_s == 0 or model.max_age_s >= model.period_s
@@ -57,7 +64,6 @@ def test_modbus_table_of_what_gives_torque(name: str) -> None:
     assert table.watchdog.fault in table.fault_texts
     assert table.steps[-1].until == table.enabled
     assert not table.enabled.shown_by(table.ready.value)
-    assert all(signal in SIGNAL_UNITS for signal in model.readings)
     for mode, target in table.targets.items():
         for sign in (1.0,) if table.unipolar else (1.0, -1.0):
             target.number.pack(sign * table.limits.get(mode, 1.0) / target.scale)
@@ -93,3 +99,10 @@ def test_unknown_model() -> None:
     for family in (canopen, modbus):
         with pytest.raises(KeyError):
             family.load_model("no_such_model")
+
+
+def test_no_two_modbus_tables_claim_the_same_device() -> None:
+    """A scan tells models apart by where their number stands and what it is."""
+    tables = [modbus.load_model(name) for name in modbus.known_models()]
+    claimed = {(table.identity_address, table.model_number) for table in tables}
+    assert len(claimed) == len(tables)

@@ -29,6 +29,7 @@ from verification_platform.ros import Graph
 pytestmark = [pytest.mark.ros, pytest.mark.faults, pytest.mark.timeout(120)]
 
 TORQUE_OFF_S = 0.2
+WATCHDOG_GRACE_S = 0.02
 END_S = 5.0
 #: After a hang patience comes first, counted in the bench's time, which on a loaded machine is slow.
 LONG_END_S = 60.0
@@ -56,13 +57,24 @@ def test_a_killed_process_takes_the_torque_off(victim: str, accident: Callable[.
 
 
 @pytest.mark.usefixtures("traceless")
-def test_a_dead_serial_line_takes_the_torque_off(accident: Callable[..., Any]) -> None:
-    """The adapter of the torque transducers is pulled: the pty is gone under the driver."""
-    seen = accident(lambda graph: ask(graph.control, do="unplug_lines"))
-    assert seen.reaction_s <= TORQUE_OFF_S
+@pytest.mark.parametrize(
+    ("pulled", "named"),
+    [
+        ({"do": "unplug_lines"}, r"device_rs485: rs485: \S"),  # the pty is gone under the driver
+        (
+            {"do": "unplug_bus", "bus": "can0"},
+            r"device_can0: (AX1|AX2|EN2): no ",
+        ),  # the adapter is there, and hears nobody
+    ],
+)
+def test_a_pulled_cable_takes_the_torque_off_and_spoils_the_run(
+    pulled: dict[str, str], named: str, accident: Callable[..., Any], bench: BenchDescription
+) -> None:
+    seen = accident(lambda graph: ask(graph.control, **pulled))
+    assert seen.reaction_s <= max(TORQUE_OFF_S, bench.interlock.watchdog + WATCHDOG_GRACE_S)
     assert seen.took_s <= END_S
     assert seen.outcome.status is RunStatus.INVALID
-    assert re.match(r"device_rs485: rs485: \S", seen.outcome.reason), seen.outcome.reason
+    assert re.match(named, seen.outcome.reason), seen.outcome.reason
     assert "\n" not in seen.outcome.reason
 
 

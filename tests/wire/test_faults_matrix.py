@@ -66,7 +66,7 @@ def test_a_thousand_faults(case: Case, folder: Path, record_property: Callable[[
 @cases
 def test_faults_while_the_bus_is_being_opened(case: Case, folder: Path) -> None:
     """It opens, and all is right, or it refuses with a `DriverError`; and nothing has moved."""
-    outcome = run(case, folder, 60, disturb_opening=True)
+    outcome = run(case, folder, 40, disturb_opening=True)
     assert outcome.wrong == []
     assert outcome.repeated == []
     assert outcome.opened > 0

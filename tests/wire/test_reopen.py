@@ -44,17 +44,22 @@ def _writes(sent: Sequence[Frame]) -> list[int]:
     """Positions of everything that changes something at the node: SDO downloads, process data, a start."""
     found = []
     for position, frame in enumerate(sent):
-        download = frame.can_id == _SDO_REQUEST and frame.data[0] >> 5 in (0, 1)
+        download = frame.can_id == _SDO_REQUEST and frame.data[0] >> 5 in (
+            0,
+            1,
+        )  # command specifier, CiA 301 7.2.4.3
         process_data = frame.can_id in (0x200 + NODE, 0x300 + NODE, 0x400 + NODE, 0x500 + NODE)
-        start = frame.can_id == _NMT and frame.data[0] == NmtCommand.START
+        start = frame.can_id == _NMT and frame.data[:1] == bytes((NmtCommand.START,))
         if download or process_data or start:
             found.append(position)
     return found
 
 
 def _asks_identity(frame: Frame, subindex: int) -> bool:
+    if frame.can_id != _SDO_REQUEST:
+        return False
     request = (frame.data[0] >> 5, int.from_bytes(frame.data[1:3], "little"), frame.data[3])
-    return frame.can_id == _SDO_REQUEST and request == (2, _IDENTITY, subindex)
+    return request == (2, _IDENTITY, subindex)
 
 
 def _drive(bench: Any, sent: list[Frame], serial: str | None = None) -> CanopenGroup:
@@ -79,9 +84,9 @@ def test_a_drive_is_asked_who_it_is_before_anything_is_written_to_it(bench: Any)
             next(n for n, frame in enumerate(sent) if _asks_identity(frame, subindex))
             for subindex in (1, 2, 4)
         ]
-        assert max(asked) < min(_writes(sent))
         group.cycle({})
         group.hush()
+        assert max(asked) < min(_writes(sent))
 
 
 def test_nothing_is_written_to_a_drive_that_was_exchanged_meanwhile(bench: Any) -> None:

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 import numpy as np
@@ -32,7 +32,8 @@ from drivers.realtime import AwakeClock
 
 from .description import TripLimit
 from .limits import LimitWatch
-from .liveness import HANG_FACTOR, Peer
+from .peers import NodeState as NodeState
+from .peers import Peers
 
 #: A bus that delivers nothing for so many silence limits is a trip: blocks gather several rows first.
 _STREAM_FACTOR = 4.0
@@ -50,15 +51,6 @@ class InterlockState(IntEnum):
     DISARMED = 0
     ARMED = 1
     TRIPPED = 2
-
-
-class NodeState(IntEnum):
-    """What a process says of itself; numbers as in Heartbeat.msg."""
-
-    INACTIVE = 0
-    ACTIVE = 1
-    ERROR = 2
-    LOST = 3  # an error, and of the kind that spoils the data: a wire or a device is gone
 
 
 class InterlockError(Exception):
@@ -85,15 +77,6 @@ class _Phase(Enum):
     FINAL = "final"  # the permission that counts is given
 
 
-@dataclass(slots=True)
-class _Watched:
-    process: Peer = field(default_factory=Peer)
-    heard_s: float = -math.inf
-    state: NodeState = NodeState.INACTIVE
-    detail: str = ""
-    permission: int = 0
-
-
 class Interlock:
     """Watches processes by their heartbeats and channels by their samples.
 
@@ -115,7 +98,7 @@ class Interlock:
         torque_off_s: float = math.inf,
     ) -> None:
         self._devices = tuple(devices)
-        self._peers = {name: _Watched() for name in (*devices, *others)}
+        self._peers = Peers((*devices, *others), silence_s)
         self._channels, self._silence_s = dict(channels), silence_s
         self._torque_off_s = min(torque_off_s, silence_s)
         self._bench_limits = tuple(LimitWatch(limit) for limit in limits)
@@ -162,10 +145,9 @@ class Interlock:
 
     def heard(self, node: str, now_s: float, state: NodeState, detail: str = "", permission: int = 0) -> None:
         """A heartbeat of `node` arrived. Unknown nodes are ignored: they hold no torque."""
-        peer = self._peers.get(node)
-        if peer is None:
+        if node not in self._peers:
             return
-        now_s = self._awake(now_s)
+        now_s, peer = self._awake(now_s), self._peers[node]
         peer.heard_s, peer.state, peer.detail, peer.permission = now_s, state, detail, permission
         if self._state is InterlockState.ARMED and state in (NodeState.ERROR, NodeState.LOST):
             cause = "error" if state is NodeState.ERROR else "lost"
@@ -210,7 +192,7 @@ class Interlock:
             self._come_back()
             self._advance(now_s)
             return
-        found = self._silent(now_s) or self._streamless(now_s)
+        found = self._peers.silent(now_s) or self._streamless(now_s)
         if found is not None:
             cause, subject, reason = found
             self._trip(cause, subject, reason, now_s)
@@ -298,7 +280,7 @@ class Interlock:
             case "lockout":
                 return self._locked
             case "death" | "silence" | "error" | "lost":
-                return self._unfit(subject, now_s)
+                return self._peers.unfit(subject, now_s)
             case "limit" if self._tripped_limit is not None:
                 age_s = now_s - self._good_s.get(subject, -math.inf)
                 if age_s > _STREAM_FACTOR * self._silence_s:
@@ -332,21 +314,6 @@ class Interlock:
             self.refusal = reason
         self._phase = _Phase.NONE
 
-    def _silent(self, now_s: float) -> tuple[str, str, str] | None:
-        """A process that has died, or else the one that has been silent longest, when that is too long."""
-        for name, peer in self._peers.items():
-            if peer.process.alive() is False:
-                return "death", name, f"{name} has died"
-        name = min(self._peers, key=lambda peer: self._peers[peer].heard_s)
-        age_s, limit_s = now_s - self._peers[name].heard_s, self._peers[name].process.limit_s(self._silence_s)
-        if age_s <= limit_s:
-            return None
-        return (
-            "silence",
-            name,
-            f"{name} has not been heard for {age_s * 1e3:.0f} ms (limit {limit_s * 1e3:.0f} ms)",
-        )
-
     def _streamless(self, now_s: float) -> tuple[str, str, str] | None:
         limit_s = _STREAM_FACTOR * self._silence_s
         for channel in self._closed:
@@ -372,11 +339,11 @@ class Interlock:
 
     def _not_ready(self, now_s: float) -> str:
         """Why the bench cannot be armed now; empty when it can."""
-        for name, peer in self._peers.items():
-            unfit = self._unfit(name, now_s)
+        for name in self._peers:
+            unfit = self._peers.unfit(name, now_s)
             if unfit:
                 return unfit
-            if peer.permission:
+            if self._peers[name].permission:
                 return f"{name} still holds an old permission"
         open_contact = next((channel for channel, closed in self._closed.items() if closed is False), None)
         if open_contact:
@@ -386,15 +353,6 @@ class Interlock:
             return found[2]
         standing = (watch.standing() for watch in self._bench_limits if watch.limit.channel in self._channels)
         return next((line for line in standing if line), "")
-
-    def _unfit(self, name: str, now_s: float) -> str:
-        """Why a process cannot do its part now; empty when it can."""
-        peer = self._peers[name]
-        if peer.process.alive() is False or now_s - peer.heard_s > HANG_FACTOR * self._silence_s:
-            return f"{name} is not heard; start it first"
-        if peer.state in (NodeState.ERROR, NodeState.LOST):
-            return f"{name}: {peer.detail or 'reports an error'}"
-        return "" if peer.state is NodeState.ACTIVE else f"{name} is not active"
 
     def _grant(self, phase: _Phase, now_s: float) -> None:
         self._last_permission += 1

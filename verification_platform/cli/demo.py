@@ -15,6 +15,8 @@ from .view import console
 
 _ROOT = Path(__file__).resolve().parents[2]
 DEMO_ORDER = _ROOT / "examples" / "demo" / "order.toml"
+#: Bench descriptions by simulation; None for the order's own.
+SIMULATIONS: dict[str, Path | None] = {"built-in": None, "gazebo": _ROOT / "benches" / "gazebo.toml"}
 DEMO_DUT = _ROOT / "duts" / "harmonic-25-100.toml"
 
 
@@ -28,8 +30,13 @@ def demo(
         int | None,
         typer.Option(help="Seed of the emulated bench's sensors; default from the bench description."),
     ] = None,
+    sim: Annotated[
+        str, typer.Option(help="Who turns the shafts: built-in, or gazebo (see `make gazebo`).")
+    ] = "built-in",
 ) -> None:
     """Verify a harmonic reducer on the emulated bench through ROS 2, and write its report."""
+    if sim not in SIMULATIONS:
+        raise CommandError(f"--sim {sim}: choose {' or '.join(SIMULATIONS)}")
     from reports import build_report
 
     started = time.monotonic()
@@ -39,7 +46,7 @@ def demo(
     jobs = [
         Job(
             run["protocol"],
-            (base / order["bench"]).resolve(),
+            SIMULATIONS[sim] or (base / order["bench"]).resolve(),
             (base / order["dut"]).resolve(),
             run.get("set", {}),
         )
@@ -47,6 +54,7 @@ def demo(
     ]
     console.print(
         "[bold]Pilotbench demo[/] — a harmonic reducer, ratio 100, on the emulated bench, through ROS 2"
+        + (", turned by Gazebo" if sim == "gazebo" else "")
     )
     console.print(
         f"  {', '.join(job.protocol_id for job in jobs)}; stimuli shortened as in {DEMO_ORDER.relative_to(_ROOT)}, "

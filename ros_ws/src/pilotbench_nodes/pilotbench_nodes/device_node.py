@@ -21,6 +21,7 @@ from pilotbench_interfaces.srv import Command
 from drivers import clock
 from drivers.device import Block, CommandRefused, DeviceState, DriverError, Mode, Setpoint
 from drivers.runner import BusRunner, RunnerState
+from verification_platform.bench.alarm import Alarm
 from verification_platform.bench.description import BenchError
 from verification_platform.bench.devices import devices_on, family, group_for
 from verification_platform.bench.interlock import InterlockState as State
@@ -29,7 +30,6 @@ from verification_platform.bench.liveness import HANG_FACTOR, Peer
 from verification_platform.bench.silence import Silence
 from verification_platform.records.cdr import encode_block
 
-from .alarm import Alarm
 from .bench_node import BenchNode
 from .process import run
 from .qos import INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, STATE, heartbeat, samples_topic

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from drivers.device import Quality, Row
-from verification_platform.bench.description import Interlock
+
+from .description import Interlock
 
 #: A contact of an emergency stop reads 1 when it is closed.
 _CLOSED = 0.5
