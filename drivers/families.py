@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from functools import cache
 
 from drivers.canopen.family import CANOPEN
+from drivers.dbc.family import DBC
 from drivers.dynamixel.family import DYNAMIXEL
 from drivers.family import Family
 from drivers.modbus.family import MODBUS
 from drivers.scpi.family import SCPI
 
 #: By name.
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, DYNAMIXEL, MODBUS, SCPI)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, DBC, DYNAMIXEL, MODBUS, SCPI)}
 
 
 @cache

@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drivers.canopen import model as canopen
+from drivers.dbc import model as dbc
 from drivers.dynamixel import model as dynamixel
+from drivers.emulators.dbc_sensor import DbcSensorPlan
 from drivers.emulators.dynamixel_line import DynamixelLine
 from drivers.emulators.dynamixel_servo import EmulatedDynamixel
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
@@ -72,9 +74,17 @@ def _dynamixel(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> 
     return host.line(plan.name, DynamixelLine(host.loop, host.advance, servos, plan.bitrate))
 
 
+def _dbc(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    seats = [
+        DbcSensorPlan(d.name, d.address, dbc.load_model(d.model), serial_number(d)) for d in plan.devices
+    ]
+    return host.can(plan.name, folder / f"{plan.name}.sock", plan.bitrate, seats, paced=paced)
+
+
 #: By the name of the family.
 EMULATED: Mapping[str, Emulate] = {
     "canopen": _canopen,
+    "dbc": _dbc,
     "dynamixel": _dynamixel,
     "modbus": _modbus,
     "scpi": _scpi,

@@ -40,6 +40,7 @@ SIGNAL_UNITS = {
     "position": "rad",
     "velocity": "rad/s",
     "torque": "N·m",
+    "force": "N",
     "temperature": "K",
     "voltage": "V",
     "current": "A",
