@@ -25,7 +25,7 @@ from typing import Any
 from drivers.emulators.control import ask
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import load_dut
-from verification_platform.ros import Graph
+from verification_platform.ros import Graph, GraphError
 from verification_platform.ros.pilot import PILOT, Pilot
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,14 +98,27 @@ def _flying(*, stay_down: bool = False) -> Any:
 
 
 def _trips(pilot: Pilot, count: int) -> tuple[list[float], list[float], list[float]]:
-    bench_s, wall_s, test_s = [], [], []
-    for _ in range(count):
-        test_s.append(pilot.fly()["latency_s"])
-        pilot.ask(do="trigger", service="estop")
-        trip = pilot.ask(do="await_trip")
-        off = pilot.torque_off(trip["tripped_at_s"] - _STAMPS_S)
-        bench_s.append(max(off["t"] - trip["tripped_at_s"], 1e-6))
-        wall_s.append(max(off["utc_s"] - trip["tripped_utc_s"], 1e-6))
+    """Trips by `/estop`. One that had another cause (a machine without processors) is said and done again."""
+    bench_s: list[float] = []
+    wall_s: list[float] = []
+    test_s: list[float] = []
+    disturbed = 0
+    while len(bench_s) < count:
+        try:
+            armed = pilot.fly()
+            pilot.ask(do="trigger", service="estop")
+            trip = pilot.ask(do="await_trip")
+            if trip["cause"] != "estop":
+                raise GraphError(trip["reason"])
+            off = pilot.torque_off(trip["tripped_at_s"] - _STAMPS_S)
+            test_s.append(armed["latency_s"])
+            bench_s.append(max(off["t"] - trip["tripped_at_s"], 1e-6))
+            wall_s.append(max(off["utc_s"] - trip["tripped_utc_s"], 1e-6))
+        except GraphError as error:
+            disturbed += 1
+            sys.stderr.write(f"trip {len(bench_s)} again: {error}\n")
+            if disturbed > max(3, count // 10):
+                raise
         pilot.recover()
     return bench_s, wall_s, test_s
 
