@@ -53,8 +53,9 @@ ros-test: setup       ## all tests of the ROS graph, kills and cuts included; th
 	@$(BIN)/pytest -q -m ros tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m ros --last-failed tests; }
 
 BENCH := .cache/bench-venv
-bench: $(BENCH)/.ready   ## the analysis core beside its peers, in one run: table and benchmarks/results/analysis.json
+bench: $(BENCH)/.ready   ## analysis core and drivers beside their peers, in one run: tables and benchmarks/results/*.json
 	@$(BENCH)/bin/python -m benchmarks.analysis
+	@$(BENCH)/bin/python -m benchmarks.drivers
 
 $(BENCH)/.ready: requirements/bench-lock.txt
 	@echo "installing the peers into $(BENCH) (once, a few minutes) …"
@@ -69,4 +70,4 @@ lock:                 ## renew requirements/lock.txt from pyproject.toml (needs 
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/lock.txt \
 	  --extra core --extra ros --extra ros-build --extra report --extra cluster --extra test --extra dev
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
-	  --extra bench
+	  --extra core --extra bench

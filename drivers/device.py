@@ -191,7 +191,11 @@ class Block:
 
 @dataclass(slots=True)
 class CycleStatistics:
-    """How well a bus kept its time, stored with every run as evidence (seconds; counts since start)."""
+    """How well a bus kept its time, stored with every run as evidence (seconds; counts since start).
+
+    Percentiles are of all cycles since start, from the histogram `lateness_counts` (see `drivers.lateness`, which also
+    tells what happened between two readings).
+    """
 
     period_s: float = 0.0
     cycles: int = 0
@@ -201,7 +205,10 @@ class CycleStatistics:
     lateness_max_s: float = 0.0
     bus_load: float = 0.0  # fraction of the bus time used
     realtime: bool = False  # SCHED_FIFO was granted
+    warning: str = ""  # why it was not, and what to do
+    elapsed_s: float = 0.0  # since start
     counters: dict[str, dict[str, int]] = field(default_factory=dict)  # device → {crc, timeout, nak, …}
+    lateness_counts: Sequence[int] = ()
 
 
 @runtime_checkable

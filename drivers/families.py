@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from functools import cache
 
 from drivers.canopen.family import CANOPEN
+from drivers.dynamixel.family import DYNAMIXEL
 from drivers.family import Family
 from drivers.modbus.family import MODBUS
+from drivers.scpi.family import SCPI
 
 #: By name.
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, MODBUS)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, DYNAMIXEL, MODBUS, SCPI)}
 
 
 @cache

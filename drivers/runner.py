@@ -8,6 +8,9 @@ Its life::
     while …: runner.renew_lease()         # whoever commands must keep saying so
     runner.stop()                         # torque off, bus closed
 
+Before anything moves, `rehearse` switches the drives on with nothing to do, and what would be a trip ends the rehearsal by
+the same way: so the interlock measures how long it takes until the drives themselves say "off".
+
 Safety, in the order in which it acts: `guard` is asked in every cycle and a reason means torque off at once;
 a lease that is not renewed while torque is on means torque off and then silence, so that the drives' own
 watchdogs act as well; a device fault or a refused set-point means torque off; a lost wire means that nothing
@@ -26,7 +29,7 @@ import math
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
@@ -50,14 +53,13 @@ from drivers.device import (
     Setpoint,
     TransportLost,
 )
+from drivers.lateness import Lateness, percentile
 from drivers.realtime import AwakeClock, claim_realtime, quiet_interpreter
 from drivers.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
 
 PRIORITY = 40
-#: Rows of the lateness statistics: a minute at 500 Hz.
-_HISTORY = 30_000
 #: Blocks that may wait for `on_block` before data is given up.
 _BACKLOG = 500
 
@@ -87,6 +89,8 @@ class BusRunner:
 
     `lease_s`: torque stays on only while `renew_lease` (or `command`) is called at least so often.
     `guard`: called in every cycle from the bus thread; returns a reason to trip, or None. Must not block.
+    `on_change`: called from the bus thread when there is a failure, or a rehearsal has come to where it waits. Must not
+    block. `urgent`: asked for every row, whether its block is to be handed on at once. Must not block either.
     """
 
     def __init__(
@@ -97,6 +101,8 @@ class BusRunner:
         block_rows: int,
         lease_s: float,
         guard: Callable[[], str | None] | None = None,
+        on_change: Callable[[], None] = lambda: None,
+        urgent: Callable[[Row], bool] = lambda _: False,
         priority: int = PRIORITY,
     ) -> None:
         if block_rows < 1 or lease_s <= 0:
@@ -105,10 +111,17 @@ class BusRunner:
         self.identities: Sequence[Identity] = ()
         self.state = RunnerState.NEW
         self.failure: str | None = None
+        #: The failure is that the wire, or a device on it, is gone: what was measured has a hole.
+        self.lost = False
         self.warning: str | None = None
+        self._on_change, self._urgent = on_change, urgent
+        self._rehearsing = False
+        #: Every device of the rehearsal is on.
+        self.rehearsed = False
         self._on_block, self._block_rows = on_block, block_rows
         self._lease_s, self._guard, self._priority = lease_s, guard, priority
         self._axes: dict[str, _Axis] = {}
+        self._powered: set[str] = set()  # whatever has been asked to switch on
         self._requests: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._lease_left_s = 0.0
         self._clock = AwakeClock(max(5.0 * group.period_s, 0.01), clock.now())
@@ -119,7 +132,7 @@ class BusRunner:
         self._blocks: queue.Queue[Block | None] = queue.Queue(_BACKLOG)
         self._delivery = threading.Thread(target=self._deliver, name=f"blocks-{group.name}", daemon=True)
         self._period_s = group.period_s
-        self._lateness = np.zeros(_HISTORY)
+        self._lateness, self._begun_s = Lateness(), clock.now()
         self._cycles = self._missed = 0
         self._realtime = False
         self._sequence = self._first_row = self._filled = 0
@@ -155,6 +168,23 @@ class BusRunner:
         """Torque off on one device."""
         self._ask(lambda: self._rest(device), timeout_s)
 
+    def rehearse(self, setpoints: Mapping[str, Setpoint], acceleration: float) -> None:
+        """Switch devices on with set-points that move nothing; `rehearsed` says when all are. Ended by the guard.
+
+        Returns at once; what the devices refuse becomes the failure.
+        """
+        self.renew_lease()
+        self._requests.append((lambda: self._begin_rehearsal(setpoints, acceleration), Future()))
+
+    @property
+    def torque(self) -> bool:
+        """Whether torque may flow: something is commanded, or a device says that it is on. False when nobody can tell."""
+        if self.state not in (RunnerState.RUNNING, RunnerState.TRIPPED):
+            return False
+        return bool(self._axes) or any(
+            self.group.state(device) is DeviceState.ENABLED for device in tuple(self._powered)
+        )
+
     def renew_lease(self) -> None:
         self._lease_left_s = self._lease_s
 
@@ -182,18 +212,20 @@ class BusRunner:
         return self.group.measured(device, mode)
 
     def statistics(self) -> CycleStatistics:
-        late = self._lateness[: min(self._cycles, _HISTORY)].copy()
-        p50, p99 = np.percentile(late, (50, 99)) if len(late) else (0.0, 0.0)
+        counts, late_s = self._lateness.counts(), self._lateness.max_s
         return CycleStatistics(
             period_s=self._period_s,
             cycles=self._cycles,
             missed=self._missed,
-            lateness_p50_s=float(p50),
-            lateness_p99_s=float(p99),
-            lateness_max_s=float(late.max(initial=0.0)),
+            lateness_p50_s=percentile(counts, 0.50, late_s),
+            lateness_p99_s=percentile(counts, 0.99, late_s),
+            lateness_max_s=late_s,
             bus_load=self.group.load(),
             realtime=self._realtime,
+            warning=self.warning or "",
+            elapsed_s=clock.now() - self._begun_s,
             counters=self.group.counters(),
+            lateness_counts=counts,
         )
 
     def _ask(self, action: Callable[[], None], timeout_s: float) -> None:
@@ -228,6 +260,7 @@ class BusRunner:
         try:
             self._run()
         except (TransportLost, BusOff) as error:
+            self.lost = self.failure is None
             self._fail(str(error))
             self.state = RunnerState.LOST
         except Exception as error:
@@ -244,6 +277,7 @@ class BusRunner:
             log.warning("bus %s: %s", self.group.name, self.warning)
         quiet_interpreter(self._period_s)
         self.identities = tuple(self.group.open())
+        self._begun_s = clock.now()
         self.state = RunnerState.RUNNING
         self._opened.set_result(None)
 
@@ -251,11 +285,17 @@ class BusRunner:
         """Whatever happened: torque off as far as the wire allows, everybody who waits is answered, the data
         is delivered.
         """
-        if self.state is RunnerState.LOST:
-            self.group.safe_stop()
-            self.group.hush()
-        else:
-            self.group.close()
+        steps = (
+            (self.group.safe_stop, self.group.hush) if self.state is RunnerState.LOST else (self.group.close,)
+        )
+        for step in steps:
+            try:
+                step()
+            except Exception as error:  # they never raise; but a mistake in one must not keep back the rest
+                log.exception("bus %s: the end failed", self.group.name)
+                self._fail(f"{self.group.name}: internal error {error!r}")
+                self.state = RunnerState.LOST
+        if self.state is not RunnerState.LOST:
             self.state = RunnerState.STOPPED
         self._axes.clear()
         while self._requests:
@@ -270,7 +310,7 @@ class BusRunner:
         while not self._stopping.is_set():
             clock.sleep_until(deadline)
             now = clock.now()
-            self._lateness[self._cycles % _HISTORY] = now - deadline
+            self._lateness.add(now - deadline)
             self._cycles += 1
             self._serve_requests()
             awake = self._clock.time_s
@@ -296,9 +336,19 @@ class BusRunner:
         except (TransportLost, BusOff):
             raise
         except DriverError as error:
+            self.lost = self.failure is None and self._gone(error.device)
             self._torque_off(str(error))
             return
         self._store(row)
+        if self._rehearsing and not self.rehearsed and len(commands) == len(self._axes):
+            self.rehearsed = True
+            self._on_change()
+
+    def _gone(self, device: str) -> bool:
+        try:
+            return self.group.state(device) is DeviceState.LOST
+        except DriverError:  # of the bus, not of a device
+            return False
 
     def _advance(self, device: str, axis: _Axis) -> Command:
         if axis.trajectory is None:
@@ -321,21 +371,48 @@ class BusRunner:
         elif self._axes:
             reason = self._guard() if self._guard is not None else None
             if reason is not None:
-                self._torque_off(reason)
+                if self._rehearsing:
+                    self._end_rehearsal()
+                else:
+                    self._torque_off(reason)
             elif self._lease_left_s < 0:
                 self._torque_off(f"{self.group.name}: set-point lease of {self._lease_s:g} s not renewed")
                 self.state = RunnerState.LOST  # and fall silent: `_end` closes the bus without another word
 
     def _torque_off(self, reason: str) -> None:
+        """First this bus, by its own means, and everybody else told meanwhile."""
         self._axes.clear()
+        self._rehearsing = False
+        first, self.failure = self.failure is None, self.failure or reason
+        self._on_change()
         self.group.safe_stop()
-        self._fail(reason)
         self.state = RunnerState.TRIPPED
+        self._on_change()
+        if first:
+            log.error("bus %s: %s", self.group.name, reason)
 
     def _fail(self, reason: str) -> None:
         if self.failure is None:
             self.failure = reason
+            self._on_change()
             log.error("bus %s: %s", self.group.name, reason)
+
+    def _begin_rehearsal(self, setpoints: Mapping[str, Setpoint], acceleration: float) -> None:
+        self.rehearsed = False
+        try:
+            for device, setpoint in setpoints.items():
+                self._accept(device, setpoint, acceleration)
+        except DriverError as error:
+            self._torque_off(str(error))
+        else:
+            self._rehearsing = True
+
+    def _end_rehearsal(self) -> None:
+        """As a trip does it, but nothing has failed."""
+        self._axes.clear()
+        self.group.safe_stop()
+        self._rehearsing = self.rehearsed = False
+        self._on_change()
 
     def _serve_requests(self) -> None:
         while self._requests:
@@ -359,6 +436,8 @@ class BusRunner:
             raise CommandRefused(device, f"torque is not allowed: {reason}")
         self._check(device, setpoint, acceleration)
         old = self._axes.get(device)
+        self._rehearsing = False
+        self._powered.add(device)
         self.group.enable(device, setpoint.mode)
         axis = _Axis(setpoint, acceleration)
         if old is not None and old.setpoint.mode is setpoint.mode and old.command is not None:
@@ -402,7 +481,7 @@ class BusRunner:
         n = self._filled
         self._stamps[n], self._values[n], self._quality[n] = row.stamp_s, row.values, row.quality
         self._filled = n + 1
-        if self._filled == self._block_rows:
+        if self._filled == self._block_rows or self._urgent(row):
             self._flush()
 
     def _flush(self) -> None:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import json
 import os
-import platform
 import statistics
 import sys
 import time
@@ -23,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from benchmarks import table
 
 from .case import ROWS, Case, Peer, Row
 
@@ -35,7 +35,7 @@ MODULES = (
     "rows_angle",
     "rows_uncertainty",
 )
-RESULTS = Path(__file__).resolve().parents[1] / "results" / "analysis.json"
+RESULTS = table.FOLDER / "analysis.json"
 _SLOW_S = 20.0  # a peer whose call takes longer is called once a run, not once a round
 
 
@@ -50,21 +50,15 @@ def main() -> None:
         for r in rows:
             print(f"{r.name}  (n = {r.n:g} {r.unit})")
         return
-    machine = _machine()
-    print(machine, end="\n\n")
-    print(f"{'row':44} {'peer':22} {'ours/s':>9} {'peer/s':>9} {'ratio':>7} {'goal':>6}      MB  agreement")
-    results: list[dict[str, Any]] = []
+    machine = table.machine(f", one core, numpy {np.__version__}")
+    table.print_heading(machine)
+    found: list[dict[str, Any]] = []
     for r in rows:
-        results += _run(r, arguments.rounds, machine)
-    if not arguments.only:
-        RESULTS.parent.mkdir(exist_ok=True)
+        found += _run(r, arguments.rounds, machine)
     path = arguments.out or (RESULTS if not arguments.only else None)
     if path is not None:
-        path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        print(f"\nwritten to {path}")
-    missed = [f"{x['name']} ({x['peer']})" for x in results if not x["reached"]]
-    if missed:
-        print("not reached: " + "; ".join(missed))
+        table.write(found, path)
+    table.print_missed(found)
 
 
 def _arguments() -> argparse.Namespace:
@@ -92,40 +86,28 @@ def _run(r: Row, rounds: int, machine: str) -> list[dict[str, Any]]:
     gc.collect()
     peak_mb = _peak_mb(case)
     rate = (case.work or r.n) / ours_s
-    results = []
+    rows = []
     for group, members in _groups(case.peers).items():
         timed = {name: (peer.n or r.n) / peers_s[name] for name, peer in members.items() if name in peers_s}
         if not timed:
             continue
-        best = max(timed, key=lambda name: timed[name])
-        ratio, goal = rate / timed[best], members[best].goal
-        text = agreement + (f" [{case.note}]" if case.note else "")
-        print(
-            f"{r.name:44} {best:22} {rate:9.2e} {timed[best]:9.2e} {ratio:7.2f} {goal:6g} "
-            f"{'ok ' if ratio >= goal else '-- '} {peak_mb:5.1f}  {text}",
-            flush=True,
+        row = table.result(
+            r.name,
+            r.n,
+            rate,
+            timed,
+            members[table.best_of(timed)].goal,
+            agrees=agrees,
+            peak_mb=peak_mb,
+            unit=r.unit,
+            agreement=agreement,
+            group=group,
+            note=case.note,
+            on=machine,
         )
-        results.append(
-            {
-                "name": r.name,
-                "n": r.n,
-                "unit": r.unit,
-                "ours": rate,
-                "peer": best,
-                "group": group,
-                "peer_rate": timed[best],
-                "all_peers": {name: round(value, 1) for name, value in timed.items()},
-                "ratio": round(ratio, 3),
-                "goal": goal,
-                "reached": bool(ratio >= goal and agrees),
-                "agrees": agrees,
-                "agreement": agreement,
-                "note": case.note,
-                "peak_mb": round(peak_mb, 2),
-                "machine": machine,
-            }
-        )
-    return results
+        table.print_row(row)
+        rows.append(row)
+    return rows
 
 
 def _groups(peers: dict[str, Peer]) -> dict[str, dict[str, Peer]]:
@@ -179,21 +161,6 @@ def _peak_mb(case: Case) -> float:
 def _pin() -> None:
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
-
-
-def _machine() -> str:
-    model = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if "model name" in line
-        ]
-        model = f"{names[0]} × {len(names)}" if names else model
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return (
-        f"{model}, one core; {platform.system()}, Python {platform.python_version()}, numpy {np.__version__}; "
-        f"load average {load:.1f} at the start"
-    )
 
 
 def stream(update: Callable[[Any], Any], block: Any, total: int = 50_000_000) -> None:

@@ -5,6 +5,8 @@
 ``socketcan:can0``                  a Linux network interface; the operator sets bit rate and ``restart-ms``
 ``slcan:/dev/ttyACM0``              a LAWICEL adapter (CANable and others)
 ``python-can:interface=pcan,…``     anything else python-can knows; ``key=value`` are passed on
+``record:FILE|URI``                 as URI, and every frame into FILE, in candump's format (`wire_log`)
+``replay:FILE``                     no wire: a recorded session answers (`replayer`)
 ==================================  =========================================================================
 
 python-can's `Notifier` is not used: one garbled frame kills its thread for good and nobody is told; and
@@ -16,26 +18,36 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
+import io
+import os
+from collections.abc import Callable
 from typing import Any
 
 import can
+from can.interfaces.slcan import slcanBus
 
 from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
+from drivers.bus.recorder import RecordingBus, recorded_uri
+from drivers.bus.replayer import ReplayBus, replayed_file
 from drivers.bus.transport import FrameBus
 from drivers.bus.unix_bus import UnixFrameBus
+from drivers.bus.wire_log import WireLog
 from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
 #: So many garbled lines in a row are no disturbance any more: wrong bit rate, or not a CAN adapter.
 _MOST_GARBLED = 50
+#: Of a LAWICEL adapter: an extended frame with time stamp and end has 31 bytes.
+_LONGEST_LINE = 64
 
 
 class CanBus:
     """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages."""
 
-    def __init__(self, name: str, bus: can.BusABC) -> None:
+    def __init__(self, name: str, bus: can.BusABC, lock: io.FileIO | None = None) -> None:
         self.name = name
-        self._bus = bus
+        self._bus, self._lock = bus, lock
         self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "garbled": 0, "tx_full": 0}
 
     def send(self, frame: Frame) -> None:
@@ -77,6 +89,8 @@ class CanBus:
     def close(self) -> None:
         with contextlib.suppress(can.CanError, OSError):  # the adapter may already be gone
             self._bus.shutdown()
+        if self._lock is not None:
+            self._lock.close()
 
     def _receive(self, timeout_s: float) -> Frame | None:
         garbled = 0
@@ -85,7 +99,7 @@ class CanBus:
                 message = self._bus.recv(timeout_s)
             except (can.CanError, OSError) as error:
                 raise self._lost(error) from error
-            except ValueError as error:  # slcan: a garbled line
+            except (ValueError, IndexError) as error:  # slcan: a garbled line, or one cut short
                 self.counters["garbled"] += 1
                 garbled += 1
                 if garbled > _MOST_GARBLED:
@@ -120,26 +134,73 @@ class CanBus:
         )
 
 
+#: (bus, whole URI, bit rate) → open bus. Raises what python-can raises, or DriverError.
+Opener = Callable[[str, str, int], FrameBus]
+
+
 def open_can(name: str, uri: str, bitrate: int) -> FrameBus:
     """Open the bus `uri` (see the table above). Raises TransportLost when it does not exist or cannot be
     opened.
     """
-    scheme, _, rest = uri.partition(":")
+    opener = SCHEMES.get(uri.partition(":")[0])
+    if opener is None:
+        known = "unix:PATH, socketcan:IFACE, slcan:DEVICE, python-can:interface=…,channel=…"
+        raise TransportLost(name, f"unknown CAN transport {uri!r}", f"write one of {known}")
     try:
-        if scheme == "unix":
-            return UnixFrameBus(name, rest)
-        if scheme == "socketcan":
-            return CanBus(name, can.Bus(interface="socketcan", channel=rest))
-        if scheme == "slcan":
-            return CanBus(name, can.Bus(interface="slcan", channel=rest, bitrate=bitrate))
-        if scheme == "python-can":
-            return CanBus(name, can.Bus(**_options(rest, bitrate)))
+        return opener(name, uri, bitrate)
     except (can.CanError, OSError, ValueError, TypeError, ImportError) as error:
         raise TransportLost(
             name, f"cannot open {uri} ({error})", "check the cable and the `uri` of this bus"
         ) from error
-    known = "unix:PATH, socketcan:IFACE, slcan:DEVICE, python-can:interface=…,channel=…"
-    raise TransportLost(name, f"unknown CAN transport {uri!r}", f"write one of {known}")
+
+
+def _rest(uri: str) -> str:
+    return uri.partition(":")[2]
+
+
+def _record(name: str, uri: str, bitrate: int) -> FrameBus:
+    path, inner = recorded_uri(name, uri)
+    bus = open_can(name, inner, bitrate)
+    try:
+        return RecordingBus(bus, WireLog(name, path))
+    except BaseException:
+        bus.close()
+        raise
+
+
+class _Slcan(slcanBus):
+    """python-can's adapter, which keeps a byte that is no text in its buffer and fails with it for ever."""
+
+    def _read(self, timeout: float | None) -> str | None:
+        """Raises ValueError for a garbled line, which is gone then."""
+        try:
+            line: str | None = super()._read(timeout)
+        except can.CanError as error:
+            if not isinstance(error.__cause__, UnicodeDecodeError):
+                raise
+            self._buffer.clear()
+            raise ValueError("a line that is not ASCII") from error
+        if len(self._buffer) > _LONGEST_LINE:
+            self._buffer.clear()
+            raise ValueError("a line without an end")
+        return line
+
+
+def _slcan(name: str, uri: str, bitrate: int) -> FrameBus:
+    """Exclusively, which python-can does not see to: two readers would steal each other's bytes."""
+    path = _rest(uri)
+    lock = io.FileIO(os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), "rb")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as pyserial does it
+        return CanBus(name, _Slcan(channel=path, bitrate=bitrate), lock)
+    except BlockingIOError as error:
+        lock.close()
+        raise TransportLost(
+            name, f"{uri} is in use by another program", "close that program, or name another adapter"
+        ) from error
+    except BaseException:
+        lock.close()
+        raise
 
 
 def _options(text: str, bitrate: int) -> dict[str, Any]:
@@ -152,3 +213,14 @@ def _options(text: str, bitrate: int) -> dict[str, Any]:
             int(value) if value.strip().isdigit() and key.strip() != "channel" else value.strip()
         )
     return options
+
+
+#: By scheme; a test adds its own.
+SCHEMES: dict[str, Opener] = {
+    "unix": lambda name, uri, _: UnixFrameBus(name, _rest(uri)),
+    "socketcan": lambda name, uri, _: CanBus(name, can.Bus(interface="socketcan", channel=_rest(uri))),
+    "slcan": _slcan,
+    "python-can": lambda name, uri, bitrate: CanBus(name, can.Bus(**_options(_rest(uri), bitrate))),
+    "record": _record,
+    "replay": lambda name, uri, _: ReplayBus(name, replayed_file(uri)),
+}

@@ -1,9 +1,9 @@
 """A serial line by URI, with deadlines: ``serial:/dev/serial/by-id/usb-FTDI_…[@115200,8N1]``.
 
 pyserial opens and configures the port (exclusively: two readers would steal each other's bytes); reading is
-done on the file descriptor with absolute deadlines, because pyserial re-configures the port whenever its
-time-out is changed. A pulled adapter shows itself as SerialException, OSError or termios.error depending on
-the call: all become one `TransportLost`. POSIX only.
+done on the file descriptor (`descriptor_stream`), because pyserial re-configures the port whenever its time-out
+is changed. A pulled adapter shows itself as SerialException, OSError or termios.error depending on the call: all
+become one `TransportLost`. POSIX only.
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import contextlib
 import logging
 import os
 import re
-import select
-import termios
 from pathlib import Path
 
 import serial
 
 from drivers import clock
+from drivers.bus.descriptor_stream import GONE, DescriptorStream
 from drivers.device import TransportLost, TransportTimeout
 
 log = logging.getLogger(__name__)
@@ -26,17 +25,15 @@ log = logging.getLogger(__name__)
 _URI = re.compile(
     r"serial:(?P<path>[^@]+)(?:@(?P<baud>\d+)(?:,(?P<bits>[78])(?P<parity>[NEO])(?P<stop>[12]))?)?$"
 )
-_GONE = (serial.SerialException, OSError, termios.error)
+_GONE = (serial.SerialException, *GONE)
 
 
-class SerialStream:
+class SerialStream(DescriptorStream):
     """`ByteStream` over an open serial port."""
 
     def __init__(self, name: str, port: serial.Serial) -> None:
-        self.name = name
+        super().__init__(name, port.fileno(), "serial line", "check the adapter, then reopen the bench")
         self._port = port
-        self._fd = port.fileno()
-        self._buffer = bytearray()
 
     @property
     def baudrate(self) -> int:
@@ -50,53 +47,24 @@ class SerialStream:
     def write(self, data: bytes) -> None:
         try:
             with clock.request():
-                self._port.write(data)
+                sent = self._send(data)
+                if sent < len(data):  # the transmit buffer is full: pyserial waits for it
+                    self._port.write(data[sent:])
         except serial.SerialTimeoutException as error:
             raise TransportTimeout(self.name, "transmit buffer stays full", "check the adapter") from error
         except _GONE as error:
             raise self._lost(error) from error
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
-        while len(self._buffer) < count:
-            if self._fill(0.0):
-                continue
-            left = clock.wait_s(deadline_s)
-            if not self._fill(left) and left <= 0:
-                raise TransportTimeout(self.name, f"{len(self._buffer)} of {count} bytes before the deadline")
-        taken = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return taken
-
-    def drain(self) -> int:
-        while self._fill(0.0):
-            pass
-        dropped = len(self._buffer)
-        self._buffer.clear()
-        return dropped
+    def _send(self, data: bytes) -> int:
+        """What goes out at once; almost always all of it, and without the calls that pyserial makes for its time-outs."""
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:
+            return 0
 
     def close(self) -> None:
         with contextlib.suppress(*_GONE):  # the adapter may already be gone
             self._port.close()
-
-    def _fill(self, timeout_s: float) -> bool:
-        """Wait at most `timeout_s` and take what is there; False when nothing came."""
-        try:
-            if not select.select((self._fd,), (), (), timeout_s)[0]:  # poll() would round up to milliseconds
-                return False
-            chunk = os.read(self._fd, 4096)
-            if not chunk:
-                raise OSError("hang-up")
-            self._buffer += chunk
-            return True
-        except BlockingIOError:
-            return False
-        except (ValueError, *_GONE) as error:
-            raise self._lost(error) from error
-
-    def _lost(self, error: Exception) -> TransportLost:
-        return TransportLost(
-            self.name, f"serial line is gone ({error})", "check the adapter, then reopen the bench"
-        )
 
 
 def latency_warning(path: str, sysfs: Path = Path("/sys/class/tty")) -> str | None:

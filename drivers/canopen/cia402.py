@@ -47,16 +47,45 @@ class Control(IntEnum):
     FAULT_RESET = 0x80
     HALT = 0x100
 
+    # Bits of the operation mode, or-ed to ENABLE_OPERATION.
+    NEW_SET_POINT = 0x10  # PP: rising edge
+    CHANGE_SET_IMMEDIATELY = 0x20  # PP: replace the set-point under way
+    START_HOMING = 0x10  # HM
 
-class CyclicMode(IntEnum):
-    """Modes of operation (6060h) of synchronous set-points."""
 
-    CSP = 8
+class Status(IntEnum):
+    """Statusword bits whose meaning depends on the operation mode."""
+
+    TARGET_REACHED = 0x0400
+    SET_POINT_ACKNOWLEDGE = 0x1000  # PP
+    FOLLOWS_COMMAND = 0x1000  # CSP, CSV, CST
+    HOMING_ATTAINED = 0x1000  # HM
+    HOMING_ERROR = 0x2000  # HM
+
+
+class Operation(IntEnum):
+    """Modes of operation (6060h)."""
+
+    PP = 1  # profile position
+    PV = 3  # profile velocity
+    PT = 4  # profile torque
+    HM = 6  # homing
+    CSP = 8  # cyclic synchronous position
     CSV = 9
     CST = 10
 
+    @property
+    def bit(self) -> int:
+        """Its bit in the supported drive modes, 6502h."""
+        return 1 << (self - 1)
 
-CYCLIC_MODES = {Mode.POSITION: CyclicMode.CSP, Mode.VELOCITY: CyclicMode.CSV, Mode.TORQUE: CyclicMode.CST}
+
+#: What a set-point of a mode may be sent as; a model table names one of them each.
+OPERATIONS = {
+    Mode.POSITION: (Operation.CSP, Operation.PP),
+    Mode.VELOCITY: (Operation.CSV, Operation.PV),
+    Mode.TORQUE: (Operation.CST, Operation.PT),
+}
 
 #: 6007h abort connection option code: what the drive does when it no longer hears its master.
 ABORT_NO_ACTION, ABORT_FAULT, ABORT_DISABLE_VOLTAGE, ABORT_QUICK_STOP = 0, 1, 2, 3
@@ -86,7 +115,7 @@ def controlword_towards(state: State, enabled: bool) -> int:
 def transition(state: State, controlword: int, *, reset_edge: bool = False) -> State:
     """Where the controlword takes a drive (transitions 2–12, 15, 16); `reset_edge` is a rising bit 7.
 
-    Automatic transitions (0, 1, 13, 14, and 12 at standstill) belong to the drive.
+    Automatic transitions are in `automatic`; 12 at standstill belongs to the drive.
     """
     disable_voltage = controlword & 0x02 == 0
     quick_stop = controlword & 0x06 == 0x02
@@ -120,6 +149,21 @@ def transition(state: State, controlword: int, *, reset_edge: bool = False) -> S
             if disable_voltage:
                 return State.SWITCH_ON_DISABLED
             return State.OPERATION_ENABLED if enable else state
+        case _:
+            return state
+
+
+def automatic(state: State | None, *, fault: bool = False) -> State:
+    """Where a drive goes by itself: 0 (None is power-up), 1, 13 (`fault`: whatever the state) and 14."""
+    if fault:
+        return state if state in (State.FAULT, State.FAULT_REACTION_ACTIVE) else State.FAULT_REACTION_ACTIVE
+    match state:
+        case None:
+            return State.NOT_READY
+        case State.NOT_READY:
+            return State.SWITCH_ON_DISABLED
+        case State.FAULT_REACTION_ACTIVE:
+            return State.FAULT
         case _:
             return state
 

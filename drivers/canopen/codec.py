@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from drivers.bus.frame import Frame
+from drivers.canopen.error_codes import error_text
 from drivers.device import DriverError, ProtocolViolation
 
 SYNC_ID = 0x080
@@ -55,25 +56,6 @@ def heartbeat(node: int, state: NmtState) -> Frame:
 
 # ── EMCY ──
 
-EMCY_TEXTS = {
-    0x0000: "error reset or no error",
-    0x1000: "generic error",
-    0x2000: "current",
-    0x3000: "voltage",
-    0x4000: "temperature",
-    0x5000: "device hardware",
-    0x6000: "device software",
-    0x7000: "additional modules",
-    0x8110: "CAN overrun",
-    0x8120: "CAN error passive",
-    0x8130: "life guard or heartbeat error",
-    0x8140: "recovered from bus-off",
-    0x8611: "following error",
-    0x8700: "SYNC error",
-    0x9000: "external error",
-    0xF000: "additional functions",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Emergency:
@@ -95,7 +77,7 @@ class Emergency:
 
     @property
     def text(self) -> str:
-        return EMCY_TEXTS.get(self.code) or EMCY_TEXTS.get(self.code & 0xF000, "unknown error")
+        return error_text(self.code)
 
 
 # ── SDO ──

@@ -1,5 +1,9 @@
-"""CiA 402 servo drive in cyclic synchronous modes: the state machine is walked one step a cycle by process
-data.
+"""CiA 402 servo drive: the state machine is walked one step a cycle by process data.
+
+A set-point is sent as the operation that the model table names for its mode: cyclic synchronous (CSP, CSV, CST), or
+profile (PP, PV, PT) for drives that have nothing else (6502h is read at start). In PV and PT the drive follows a
+set-point that moves a little every cycle, its own ramps set steeper; in PP each new set-point is handed over by the handshake of
+CiA 402-2 (new set-point ↑, acknowledge, new set-point ↓, acknowledge gone), and the next one is the newest there is.
 
 Torque is refused until the drive's own watchdog stands: consumer heartbeat time 1016h on the master's
 heartbeat, and abort connection option 6007h, both written and read back. When the master dies the drive
@@ -8,19 +12,22 @@ switches off by itself.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping
 
 from drivers.bus.frame import Frame
 from drivers.canopen.cia402 import (
-    CYCLIC_MODES,
     Control,
+    Operation,
     State,
+    Status,
     controlword_towards,
     device_state,
     state_of,
 )
 from drivers.canopen.codec import RPDO_BASE, SdoAbort, wrap_i32
+from drivers.canopen.error_codes import error_text
 from drivers.canopen.model import CanopenModel
 from drivers.canopen.node import CanopenNode
 from drivers.device import (
@@ -28,12 +35,21 @@ from drivers.device import (
     CommandRefused,
     DeviceFault,
     DeviceState,
+    IdentityMismatch,
     Mode,
     ProtocolViolation,
     WatchdogRefused,
 )
 
+log = logging.getLogger(__name__)
+
 RPM = 2.0 * math.pi / 60.0
+#: A drive with a fault is given so long to say which one, by EMCY or 603Fh, before it is reported without.
+_CAUSE_S = 0.005
+_RESET_TRIES = 100
+#: Cycles after its start in which homing may still show the outcome of the last one.
+_HOMING_CYCLES = 4
+_FAULTS = (State.FAULT, State.FAULT_REACTION_ACTIVE)
 
 
 class Cia402Drive(CanopenNode):
@@ -66,10 +82,20 @@ class Cia402Drive(CanopenNode):
         self._was_enabled = False
         self._enable_timeout_s, self._enable_until_s = enable_timeout_s, math.inf
         self._last_target: float | None = None
+        self.wants_cause = False  # 603Fh is to be asked for
+        self._fault_since_s: float | None = None
+        self._statusword = 0
+        self._handing_over = False  # PP: the new set-point bit is set
+        self._handed_over: int | None = None  # PP: the set-point that the drive has, in digits
+        self._handed_s = math.inf
+        self._quick_stopping = self._halted = False
+        self._homing_cycles: int | None = None  # since homing was started; None: no homing
+        self._homing = False
         self._rpdo = {
             mode: (RPDO_BASE[n] + node, model.layout(names))
             for n, (mode, names) in enumerate(model.rpdos.items())
         }
+        self._digits = {mode: scaled.digit for mode, scaled in model.targets.items()}
         self._cycle_s = 0.0
 
     # ── capabilities ──
@@ -123,11 +149,68 @@ class Cia402Drive(CanopenNode):
             raise CommandRefused(self.name, f"model {self.model.name} has no {mode} mode")
         if self._wanted is not mode:
             self._wanted, self._mode = mode, mode
-            self._was_enabled, self._last_target = False, None
-            self._enable_until_s = math.inf  # set by the next cycle: only the cycle knows the time
+            self._begin_walk()
+
+    def _begin_walk(self) -> None:
+        self._was_enabled, self._last_target = False, None
+        self._handing_over, self._handed_over, self._handed_s = False, None, math.inf
+        self._halted = self._quick_stopping = False
+        self._enable_until_s = math.inf  # set by the next cycle: only the cycle knows the time
 
     def disable(self) -> None:
-        self._wanted, self._last_target = None, None
+        self._wanted, self._last_target, self._homing = None, None, False
+
+    def halt(self, on: bool) -> None:
+        """Profile modes and homing: stop on the drive's ramp and stay enabled, or go on (controlword bit 8)."""
+        self._halted = on
+
+    def begin_quick_stop(self) -> bool:
+        """With the next cycles; False when the model has none or no torque flows."""
+        self._quick_stopping = self.model.quick_stop is not None and self.power_state in (
+            State.OPERATION_ENABLED,
+            State.QUICK_STOP_ACTIVE,
+        )
+        return self._quick_stopping
+
+    def end_quick_stop(self) -> None:
+        self._quick_stopping = False
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether a quick stop is done: power stage off already, or hardly any speed left."""
+        slow = abs(self.values["velocity"]) <= 0.005 * self.model.max_speed_rad_s
+        return not self.torque_may_flow or (self.power_state is State.QUICK_STOP_ACTIVE and slow)
+
+    # ── homing: only on explicit request, never repeated ──
+
+    def begin_homing(self) -> None:
+        """Walk to operation enabled in mode HM and start. Raises WatchdogRefused, CommandRefused."""
+        if self.model.homing is None:
+            raise CommandRefused(self.name, f"model {self.model.name} has no homing")
+        if not self.armed:
+            raise WatchdogRefused(self.name, "its watchdog is not armed", "reopen the bench")
+        if self.fault is not None or self.lost or self._wanted is not None:
+            raise CommandRefused(self.name, "homing needs a drive without fault and with torque off")
+        self._homing, self._homing_cycles = True, None
+        self._begin_walk()
+
+    @property
+    def homed(self) -> bool:
+        """The homing under way has come to its end. Raises CommandRefused when the drive reports a homing error."""
+        if self._homing_cycles is None or self._homing_cycles < _HOMING_CYCLES:
+            return False
+        if self._statusword & Status.HOMING_ERROR:
+            raise CommandRefused(
+                self.name, "homing failed (statusword bit 13)", "look at its switch or index, then ask again"
+            )
+        done = Status.HOMING_ATTAINED | Status.TARGET_REACHED
+        return self._statusword & done == done
+
+    def end_homing(self) -> None:
+        """Torque off; the position begins anew at what the drive counts now."""
+        self.disable()
+        self._homing_cycles = None
+        self.restart_counters()
 
     # ── start-up ──
 
@@ -137,19 +220,16 @@ class Cia402Drive(CanopenNode):
         """
         super().prepare(cycle_s)
         self._cycle_s = cycle_s
-        objects, sdo = self.model.objects, self.sdo
+        objects, sdo, model = self.model.objects, self.sdo, self.model
         sdo.write_verified(objects["controlword"].index, 0, "u16", Control.DISABLE_VOLTAGE)
-        if state_of(sdo.read(objects["statusword"])) in (State.FAULT, State.FAULT_REACTION_ACTIVE):
-            sdo.download(objects["controlword"].index, 0, Control.FAULT_RESET.to_bytes(2, "little"))
-            sdo.download(objects["controlword"].index, 0, Control.DISABLE_VOLTAGE.to_bytes(2, "little"))
-        state = state_of(sdo.read(objects["statusword"]))
-        if state in (State.FAULT, State.FAULT_REACTION_ACTIVE):
-            code = sdo.read(objects["error_code"])
-            raise DeviceFault(
+        state = self._reset_fault()
+        shown = sdo.read(objects["supported_modes"])
+        lacking = [o.name for o in Operation if model.modes_word() & o.bit & ~shown]
+        if lacking:
+            raise IdentityMismatch(
                 self.name,
-                "has a fault that cannot be reset",
-                code,
-                "remove the cause and switch it off and on",
+                f"supported drive modes 6502h = {shown:08X}h lack {', '.join(lacking)} of model {model.name}",
+                "choose a model table that sends its set-points in modes it has",
             )
         exponent = -6 if round(cycle_s * 1000) * 1000 != round(cycle_s * 1e6) else -3
         sdo.set(objects["interpolation_value"], round(cycle_s * 10.0**-exponent))
@@ -158,8 +238,62 @@ class Cia402Drive(CanopenNode):
         sdo.set(
             objects["max_torque"], math.ceil(self.limits[Mode.TORQUE] / self.model.targets[Mode.TORQUE].digit)
         )
+        self._write_profile()
         self.power_state = state
-        self._wanted = None
+        self._wanted, self._homing = None, False
+        self._fault_since_s = None
+        self.wants_cause = self._quick_stopping = self._halted = False
+
+    def _reset_fault(self) -> State:
+        """Reset an old fault by a rising edge of bit 7, once its reaction is over. Raises DeviceFault if it stays."""
+        objects, sdo = self.model.objects, self.sdo
+        word = objects["controlword"]
+
+        def settled(unwanted: tuple[State, ...]) -> State:
+            for _ in range(_RESET_TRIES):  # each is a round trip
+                state = state_of(sdo.read(objects["statusword"]))
+                if state not in unwanted:
+                    break
+            return state
+
+        state = settled((State.FAULT_REACTION_ACTIVE, State.NOT_READY))
+        if state in _FAULTS:
+            code = sdo.read(objects["error_code"])
+            log.warning("%s: resets an old fault: %s (%04Xh)", self.name, error_text(code), code)
+            sdo.download(word.index, 0, Control.FAULT_RESET.to_bytes(2, "little"))
+            state = settled(_FAULTS)
+            sdo.download(word.index, 0, Control.DISABLE_VOLTAGE.to_bytes(2, "little"))
+        if state in _FAULTS:
+            code = sdo.read(objects["error_code"])
+            raise DeviceFault(
+                self.name,
+                f"has a fault that cannot be reset: {error_text(code)}",
+                code,
+                "remove the cause and switch it off and on",
+            )
+        return state
+
+    def _write_profile(self) -> None:
+        """Ramps, quick stop and homing of the model table, read back."""
+        model, objects, sdo = self.model, self.model.objects, self.sdo
+        speed = model.signals["velocity"].digit  # digits of acceleration are digits of speed a second
+        settings: dict[str, float] = {}
+        if model.ramps is not None:
+            settings["profile_velocity"] = self.limits[Mode.VELOCITY] / speed
+            settings["profile_acceleration"] = model.ramps.acceleration / speed
+            settings["profile_deceleration"] = model.ramps.deceleration / speed
+            settings["torque_slope"] = model.ramps.torque / model.targets[Mode.TORQUE].digit
+        if model.quick_stop is not None:
+            settings["quick_stop_option"] = model.quick_stop.option
+            settings["quick_stop_deceleration"] = model.quick_stop.deceleration / speed
+        if model.homing is not None:
+            settings["homing_method"] = model.homing.method
+            settings["homing_speed_switch"] = model.homing.fast / speed
+            settings["homing_speed_zero"] = model.homing.slow / speed
+            settings["homing_acceleration"] = model.homing.acceleration / speed
+            settings["home_offset"] = model.homing.offset / model.signals["position"].digit
+        for name, value in settings.items():
+            sdo.set(objects[name], round(value))
 
     # ── hot path ──
 
@@ -168,20 +302,45 @@ class Cia402Drive(CanopenNode):
         another mode.
         """
         state = self.power_state or State.NOT_READY
-        wanted = self._wanted
+        wanted = self._operation()
         if wanted is not None and self._enable_until_s == math.inf:
             self._enable_until_s = now_s + self._enable_timeout_s
-        ready = wanted is not None and state is State.OPERATION_ENABLED and self._in_mode(wanted)
-        target = self._checked(command) if command is not None and ready else self._resting_target(state)
-        scaled = self.model.targets[self._mode]
-        digits = round(target / scaled.digit)
+        enabled = state is State.OPERATION_ENABLED and wanted is not None and self.mode_display == wanted
+        moves = enabled and command is not None and not self._homing
+        target = self._checked(command) if moves and command is not None else self._resting_target(state)
+        digits = round(target / self._digits[self._mode])
         if self._mode is Mode.POSITION:
             digits = wrap_i32(digits)
+        word = controlword_towards(state, wanted is not None)
+        if self._quick_stopping and self.torque_may_flow:
+            word = Control.QUICK_STOP
+        elif enabled and wanted is Operation.PP:
+            handshake, digits = self._hand_over(digits if moves else None, now_s)
+            word |= handshake
+        elif enabled and wanted is Operation.HM:
+            word |= Control.START_HOMING
+            self._homing_cycles = (self._homing_cycles or 0) + 1
+        if self._halted:
+            word |= Control.HALT
         can_id, layout = self._rpdo[self._mode]
-        return Frame(
-            can_id,
-            layout.pack(controlword_towards(state, wanted is not None), CYCLIC_MODES[self._mode], digits),
-        )
+        return Frame(can_id, layout.pack(word, wanted or self.model.operations[self._mode], digits))
+
+    def _hand_over(self, digits: int | None, now_s: float) -> tuple[int, int]:
+        """PP: handshake bits and target of this cycle; `digits` is the newest set-point, None without one."""
+        acknowledged = bool(self._statusword & Status.SET_POINT_ACKNOWLEDGE)
+        if self._handing_over:
+            if acknowledged:
+                self._handing_over, self._handed_s = False, math.inf
+        elif digits is not None and not acknowledged and digits != self._handed_over:
+            self._handing_over, self._handed_over, self._handed_s = True, digits, now_s
+        bits = Control.CHANGE_SET_IMMEDIATELY | (Control.NEW_SET_POINT if self._handing_over else 0)
+        return bits, self._handed_over or 0
+
+    def _operation(self) -> Operation | None:
+        """The operation mode that torque is wanted in."""
+        if self._homing:
+            return Operation.HM
+        return None if self._wanted is None else self.model.operations[self._wanted]
 
     def _checked(self, command: Command) -> float:
         if command.mode is not self._wanted:
@@ -224,25 +383,36 @@ class Cia402Drive(CanopenNode):
             self.mode_display = digits[names.index("mode_display")]
         if "statusword" not in names:
             return
+        self._statusword = digits[names.index("statusword")]
         try:
-            self.power_state = state_of(digits[names.index("statusword")])
+            self.power_state = state_of(self._statusword)
         except ValueError:
             self.counters["nak"] += 1
 
     def check_power(self, now_s: float) -> None:
         """After a cycle: has the drive a fault, or left operation enabled by itself, or never got there?"""
-        state = self.power_state
-        if state in (State.FAULT, State.FAULT_REACTION_ACTIVE):
-            self.fail("reports a fault", 0xFF00, "see its display or error code 603Fh, then reopen the bench")
-        if self._wanted is None or self.lost:
+        state, wanted = self.power_state, self._operation()
+        if state in _FAULTS and self.fault is None:
+            self._await_cause(now_s)
+        if wanted is None or self.lost or state in _FAULTS:
             return
-        if state is State.OPERATION_ENABLED and self._in_mode(self._wanted):
+        if state is State.OPERATION_ENABLED and self.mode_display == wanted:
             self._was_enabled = True
+            if now_s - self._handed_s > self._enable_timeout_s:
+                self.fail(
+                    "does not acknowledge a set-point", 0xFF03, "see its display, then reopen the bench"
+                )
         elif self._was_enabled and state is not State.OPERATION_ENABLED:
             self.fail(
                 f"switched off by itself ({state.value if state else 'unknown state'})",
                 0xFF01,
                 "see its error history",
+            )
+        elif not self._was_enabled and now_s > self._enable_until_s and state is State.OPERATION_ENABLED:
+            self.fail(
+                f"refuses operation mode {wanted.name} (6061h stays {self.mode_display})",
+                0xFF04,
+                "compare its mode settings with the model table",
             )
         elif not self._was_enabled and now_s > self._enable_until_s:
             self.fail(
@@ -251,8 +421,20 @@ class Cia402Drive(CanopenNode):
                 "check its power supply, STO and brake",
             )
 
+    def _await_cause(self, now_s: float) -> None:
+        """An EMCY has usually told already; if not, 603Fh is asked for, and waited for a moment."""
+        if self._fault_since_s is None:
+            self._fault_since_s, self.wants_cause = now_s, True
+        elif now_s - self._fault_since_s > _CAUSE_S:
+            self.fail("reports a fault", 0xFF00, "see its display or error code 603Fh, then reopen the bench")
+
+    def on_error_code(self, code: int) -> None:
+        """603Fh as asked for."""
+        if self._fault_since_s is not None:
+            self.fail(f"reports a fault: {error_text(code)}", code, "remove the cause, then reopen the bench")
+
     def _in_mode(self, mode: Mode) -> bool:
-        return self.mode_display == CYCLIC_MODES[mode]
+        return self.mode_display == self.model.operations[mode]
 
     @property
     def torque_may_flow(self) -> bool:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
+from drivers import clock
 from drivers.bus.can_bus import open_can
+from drivers.bus.frame import Frame
+from drivers.bus.transport import FrameBus
+from drivers.canopen.codec import SDO_CLIENT_BASE, SDO_SERVER_BASE
 from drivers.canopen.drive import Cia402Drive
 from drivers.canopen.encoder import Cia406Encoder
 from drivers.canopen.group import CanopenGroup
 from drivers.canopen.model import known_models, load_model
 from drivers.canopen.node import CanopenNode
 from drivers.canopen.sdo import SdoClient
-from drivers.device import DriverError
+from drivers.device import DriverError, TransportTimeout
 from drivers.family import BusPlan, DevicePlan, Found, ModelInfo, Wire
 
-_SCAN_TIMEOUT_S = 0.05
+_PACE_S, _ANSWER_S = 1e-3, 0.2
+#: Upload of 1018h:01, which every CANopen device has (CiA 301, 7.5.2.19).
+_WHO = bytes((0x40, 0x18, 0x10, 1)) + bytes(4)
 
 
 class Canopen:
@@ -45,15 +51,27 @@ class Canopen:
     def scan(self, name: str, uri: str, bitrate: int) -> Sequence[Found]:
         bus = open_can(name, uri, bitrate)
         try:
-            found = []
-            for node in range(1, 127):
-                sdo = SdoClient(bus, name, node, lambda _: None, _SCAN_TIMEOUT_S)
-                with contextlib.suppress(DriverError):
-                    identity = tuple(sdo.read_number(0x1018, n, "u32") for n in (1, 2, 3, 4))
-                    found.append(Found(node, _model_of(identity), _text(sdo, identity)))
-            return found
+            return [_identified(SdoClient(bus, name, node, lambda _: None)) for node in _answering(bus)]
         finally:
             bus.close()
+
+
+def _answering(bus: FrameBus) -> list[int]:
+    """Nodes that answer a question put to all of them at once."""
+    nodes: set[int] = set()
+    for node in range(1, 127):
+        bus.send(Frame(SDO_CLIENT_BASE + node, _WHO))
+        _collect(bus, nodes, clock.now() + _PACE_S)  # a frame takes 0.13 ms at 1 Mbit/s: queues stay short
+    _collect(bus, nodes, clock.now() + _ANSWER_S)
+    return sorted(nodes)
+
+
+def _collect(bus: FrameBus, nodes: set[int], until_s: float) -> None:
+    with contextlib.suppress(TransportTimeout):
+        while True:
+            node = bus.recv(until_s).can_id - SDO_SERVER_BASE
+            if 1 <= node <= 126:
+                nodes.add(node)
 
 
 def _node(device: DevicePlan) -> CanopenNode:
@@ -63,20 +81,22 @@ def _node(device: DevicePlan) -> CanopenNode:
     return Cia406Encoder(device.name, device.address, model, device.serial)
 
 
-def _model_of(identity: tuple[int, ...]) -> str:
+def _model_of(vendor: int, product: int) -> str:
     for name in known_models():
         table = load_model(name)
-        if (table.vendor, table.product) == identity[:2]:
+        if (table.vendor, table.product) == (vendor, product):
             return name
     return ""
 
 
-def _text(sdo: SdoClient, identity: tuple[int, ...]) -> str:
-    title = "CANopen device"
+def _identified(sdo: SdoClient) -> Found:
+    title, identity = "CANopen device", [0, 0, 0, 0]
     with contextlib.suppress(DriverError):
+        identity = [sdo.read_number(0x1018, n, "u32") for n in (1, 2, 3, 4)]
         title = sdo.read_text(0x1008)
     vendor, product, revision, serial = identity
-    return f"{title}, vendor {vendor:08X}h, product {product:08X}h, revision {revision:08X}h, serial {serial}"
+    text = f"{title}, vendor {vendor:08X}h, product {product:08X}h, revision {revision:08X}h, serial {serial}"
+    return Found(sdo.node, _model_of(vendor, product), text)
 
 
 CANOPEN = Canopen()

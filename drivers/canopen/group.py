@@ -11,6 +11,10 @@ node's frames. The process data first: it was late, and is good; the cycle took 
 skipped. The barrier first: the process data is lost, its values are STALE. Usually that costs one sample.
 After `patience_s` the cycle returns STALE values anyway, and the following cycles wait for the barrier before
 they send SYNC again; after `lost_s` the node is lost.
+
+And if one comes twice? Then the SYNC may have been heard twice (a CAN receiver takes a frame that its sender, disturbed
+in the last bit, repeats), and of other nodes the second answer may still be on its way. So every node is asked for a
+barrier before the next SYNC.
 """
 
 from __future__ import annotations
@@ -57,8 +61,15 @@ MASTER = 127
 #: More than this leaves no room for SDO, EMCY and repetition of disturbed frames.
 LARGEST_LOAD = 0.6
 _BITS = tuple(wire_bits(n) for n in range(9))
-#: Uploads of 1018h:00…04 in turn, so that the answer to an earlier barrier is not taken for that of a later one.
-_BARRIERS = tuple(bytes((0x40, 0x18, 0x10, subindex)) + bytes(4) for subindex in range(5))
+#: Uploads in turn of objects that every node has, so that the answer to an earlier barrier is not taken for that of a
+#: later one: 1018h:00…04, device type, error register, heartbeat time.
+_BARRIERS = tuple(
+    bytes((0x40, index & 0xFF, index >> 8, subindex)) + bytes(4)
+    for index, subindex in (*((0x1018, n) for n in range(5)), (0x1000, 0), (0x1001, 0), (0x1017, 0))
+)
+
+#: Upload of 603Fh, and how its answer begins.
+_ASK_ERROR_CODE, _ERROR_CODE = bytes.fromhex("403F600000000000"), bytes.fromhex("4B3F6000")
 
 
 @dataclass(slots=True)
@@ -67,8 +78,10 @@ class _Round:
 
     collecting: bool = False
     waiting: int = 0
-    # By node: object and subindex of the barrier that is not answered yet.
-    barriers: dict[int, bytes] = field(default_factory=dict)
+    # By node: objects and subindices of the barriers asked since the last SYNC; the answer to any will do.
+    barriers: dict[int, set[bytes]] = field(default_factory=dict)
+    asked_s: float = 0.0  # when, on the awake clock
+    doubled: bool = False  # process data came twice: was the SYNC heard twice?
     given_up: set[int] = field(default_factory=set)  # nodes whose barrier came before their process data
 
 
@@ -189,6 +202,35 @@ class CanopenGroup:
     def measured(self, device: str, mode: Mode) -> float:
         return self._drive(device).values[mode.value]
 
+    def home(self, device: str, allowed: Callable[[], str | None] = lambda: None) -> None:
+        """Home a drive and take its torque off again. Never in a run: the position begins anew.
+
+        Blocks, in the owner's thread, for at most the time of the model table. `allowed` is asked in every cycle; a reason
+        ends it. Whatever goes wrong, it is not tried again. Raises CommandRefused, DeviceFault, TransportTimeout.
+        """
+        drive = self._drive(device)
+        drive.begin_homing()
+        longest_s = drive.model.homing.longest_s if drive.model.homing is not None else 0.0
+        due = clock.now()
+        until = due + longest_s
+        try:
+            while not drive.homed:
+                reason = allowed()
+                if reason is not None:
+                    raise CommandRefused(device, f"homing is not allowed: {reason}")
+                if clock.now() > until:
+                    raise TransportTimeout(device, f"homing was not done after {longest_s:g} s")
+                self.cycle({})
+                due = max(due + self._period_s, clock.now())
+                clock.sleep_until(due)
+        finally:
+            self.safe_stop()
+            drive.end_homing()
+
+    def halt(self, device: str, on: bool) -> None:
+        """Stop a drive in a profile mode on its own ramp, torque staying on; or let it go on."""
+        self._drive(device).halt(on)
+
     def limit(self, device: str, mode: Mode) -> float:
         return self._drive(device).limits[mode]
 
@@ -196,18 +238,25 @@ class CanopenGroup:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
         self._drain()
         self._beat_if_due(clock.now())
+        if self._round.doubled:
+            self._clear_doubt()
         row = self._resynchronise() if self._round.barriers else self._exchange(commands)
         self._check(self._clock.tick(clock.now()))
         return row
 
     def safe_stop(self) -> None:
-        """Disable voltage with SYNC until every drive has confirmed, at most ten cycles; then NMT stop as the
-        last word.
+        """Quick stop where the model has one, for as long as it allows; then disable voltage with SYNC until every
+        drive has confirmed, at most ten cycles; then NMT stop as the last word.
         """
+        stopping = [drive for drive in self._drives if drive.begin_quick_stop()] if self._bus else []
         for drive in self._drives:
             drive.disable()
         if self._bus is None:
             return
+        with contextlib.suppress(DriverError):
+            self._quick_stop(stopping)
+        for drive in stopping:
+            drive.end_quick_stop()
         with contextlib.suppress(DriverError):
             for _ in range(10):
                 self._drain()
@@ -218,6 +267,19 @@ class CanopenGroup:
             for drive in self._drives:
                 if drive.torque_may_flow:
                     self._send(nmt(NmtCommand.STOP, drive.node))
+
+    def _quick_stop(self, drives: Sequence[Cia402Drive]) -> None:
+        """Until all stand still by their own feedback, or the time of their tables is up."""
+        due = clock.now()
+        longest_s = max((d.model.quick_stop.longest_s for d in drives if d.model.quick_stop), default=0.0)
+        until = due + longest_s
+        while clock.now() < until and not all(drive.at_rest or drive.lost for drive in drives):
+            self._drain()
+            self._beat_if_due(clock.now())
+            self._round.barriers.clear()
+            self._exchange({})
+            due += self._period_s
+            clock.sleep_until(due)
 
     def close(self) -> None:
         """Torque off, watchdogs disarmed, nodes pre-operational, bus closed. Never raises."""
@@ -289,11 +351,7 @@ class CanopenGroup:
     def _wait_for_barriers(self) -> None:
         """Ask the nodes whose process data is missing, and wait for one or the other."""
         bus, turn = self._opened(), self._round
-        for node in self._nodes.values():
-            if node.answers_sync and not all(node.fresh):
-                request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
-                turn.barriers[node.node] = request[1:4]
-                self._send(Frame(SDO_CLIENT_BASE + node.node, request))
+        self._ask_barriers([n for n in self._nodes.values() if n.answers_sync and not all(n.fresh)])
         until = self._clock.tick(clock.now()) + self._patience_s
         while turn.waiting > 0:
             now = clock.now()
@@ -303,10 +361,33 @@ class CanopenGroup:
             with contextlib.suppress(TransportTimeout):
                 self._handle(bus.recv(now + self._slice_s))
 
+    def _clear_doubt(self) -> None:
+        """Let every second answer arrive; usually that takes a fraction of the cycle."""
+        bus, turn = self._opened(), self._round
+        turn.doubled = False
+        self._ask_barriers([n for n in self._nodes.values() if n.answers_sync])
+        deadline = clock.now() + 0.5 * self._collect_s
+        with contextlib.suppress(TransportTimeout):
+            while turn.barriers:
+                self._handle(bus.recv(deadline))
+
+    def _ask_barriers(self, nodes: Sequence[CanopenNode]) -> None:
+        turn = self._round
+        turn.asked_s = self._clock.tick(clock.now())
+        for node in nodes:
+            request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
+            turn.barriers.setdefault(node.node, set()).add(request[1:4])
+            self._send(Frame(SDO_CLIENT_BASE + node.node, request))
+
     def _resynchronise(self) -> Row:
-        """A cycle without SYNC: wait for the barriers that are still open."""
+        """A cycle without SYNC: wait for the barriers that are still open.
+
+        One that is not answered in time was itself lost; it reads, so it may be asked again.
+        """
         bus, turn = self._opened(), self._round
         stamp = clock.now()
+        if self._clock.tick(stamp) - turn.asked_s >= self._patience_s:
+            self._ask_barriers([n for n in self._nodes.values() if n.node in turn.barriers])
         for node in self._nodes.values():
             node.fresh[:] = [False] * len(node.fresh)
         with contextlib.suppress(TransportTimeout):
@@ -347,6 +428,9 @@ class CanopenGroup:
             node.check_heartbeat(now)
             if isinstance(node, Cia402Drive):
                 node.check_power(now)
+                if node.wants_cause:
+                    node.wants_cause = False
+                    self._send(Frame(SDO_CLIENT_BASE + node.node, _ASK_ERROR_CODE))
             first = first or node.take_fault()
         if first is not None:
             raise first
@@ -359,14 +443,13 @@ class CanopenGroup:
         process_data = self._tpdos.get(can_id)
         if process_data is not None:
             node, number = process_data
-            if self._round.collecting and not node.fresh[number] and node.node not in self._round.given_up:
+            if self._awaited(node, number):
                 node.accept(number, frame.data)
                 if node.fresh[number]:
                     self._round.waiting -= 1
-            else:
-                node.counters["late"] += (
-                    1  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
-                )
+            else:  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
+                node.counters["late"] += 1
+                self._round.doubled |= node.fresh[number]
             return
         beating = self._heartbeats.get(can_id)
         if beating is not None:
@@ -378,10 +461,26 @@ class CanopenGroup:
         else:
             self._foreign += 1
 
+    def _awaited(self, node: CanopenNode, number: int) -> bool:
+        """Whether TPDO `number` of a node can only be the answer to the SYNC of this cycle.
+
+        Not of a node that is lost or not operational: nobody waits for it, so nothing tells its cycles apart.
+        """
+        turn = self._round
+        return (
+            turn.collecting
+            and node.answers_sync
+            and not node.fresh[number]
+            and node.node not in turn.given_up
+        )
+
     def _pass_barrier(self, node: CanopenNode, response: bytes) -> None:
         """The node has answered the barrier: process data that is not here by now will not come."""
         turn = self._round
-        if turn.barriers.get(node.node) != response[1:4]:
+        if response[:4] == _ERROR_CODE and isinstance(node, Cia402Drive):
+            node.on_error_code(int.from_bytes(response[4:6], "little"))
+            return
+        if response[1:4] not in turn.barriers.get(node.node, ()):
             return
         del turn.barriers[node.node]
         if turn.collecting and node.node not in turn.given_up:

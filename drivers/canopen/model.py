@@ -9,11 +9,12 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from drivers.canopen.cia402 import OPERATIONS, Operation
 from drivers.canopen.codec import PdoLayout, bits_of
 from drivers.device import Mode, Signal
 
@@ -47,6 +48,36 @@ class Scaled:
 
 
 @dataclass(frozen=True, slots=True)
+class Ramps:
+    """The drive's own slopes in the profile modes (6083h, 6084h, 6087h), SI per second."""
+
+    acceleration: float
+    deceleration: float
+    torque: float
+
+
+@dataclass(frozen=True, slots=True)
+class QuickStop:
+    """How the drive stops before its torque is taken off: option 605Ah, deceleration 6085h, and how long it may take."""
+
+    option: int
+    deceleration: float
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Homing:
+    """Homing method 6098h with its speeds (6099h), acceleration (609Ah) and offset (607Ch), SI."""
+
+    method: int
+    fast: float
+    slow: float
+    acceleration: float
+    offset: float
+    longest_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class CanopenModel:
     """Everything that distinguishes one device type from another."""
 
@@ -61,6 +92,10 @@ class CanopenModel:
     objects: Mapping[str, ObjectEntry]
     signals: Mapping[str, Scaled]
     targets: Mapping[Mode, Scaled]
+    operations: Mapping[Mode, Operation]  # as what a set-point of that mode is sent
+    ramps: Ramps | None  # there when an operation is a profile mode
+    quick_stop: QuickStop | None
+    homing: Homing | None
     rpdos: Mapping[Mode, tuple[str, ...]]  # in the order of their PDO numbers
     tpdos: tuple[tuple[str, ...], ...]
     heartbeat_s: float
@@ -72,6 +107,11 @@ class CanopenModel:
 
     def layout(self, names: tuple[str, ...]) -> PdoLayout:
         return PdoLayout([(name, self.objects[name].type) for name in names])
+
+    def modes_word(self) -> int:
+        """Bits of the supported drive modes (6502h) that this model needs."""
+        wanted = set(self.operations.values()) | ({Operation.HM} if self.homing else set())
+        return sum(operation.bit for operation in wanted)
 
     def offered(self) -> tuple[Signal, ...]:
         """The signals a channel may name."""
@@ -96,8 +136,12 @@ def load_model(name: str) -> CanopenModel:
         Mode(key): Scaled(objects[row["object"]], signals[row["like"]].unit, signals[row["like"]].digit)
         for key, row in table.get("target", {}).items()
     }
+    operations = {mode: _operation(name, mode, table.get("modes", {}).get(mode.value)) for mode in targets}
+    ramps = Ramps(**table["ramp"]) if "ramp" in table else None
+    if ramps is None and any(o in (Operation.PP, Operation.PV, Operation.PT) for o in operations.values()):
+        raise ValueError(f"{name}: profile modes need a table [ramp]")
     identity, limits = table["identity"], table.get("limits", {})
-    return CanopenModel(
+    model = CanopenModel(
         name=name,
         title=table["title"],
         profile=table["profile"],
@@ -109,6 +153,10 @@ def load_model(name: str) -> CanopenModel:
         objects=objects,
         signals=signals,
         targets=targets,
+        operations=operations,
+        ramps=ramps,
+        quick_stop=QuickStop(**table["quick_stop"]) if "quick_stop" in table else None,
+        homing=Homing(**table["homing"]) if "homing" in table else None,
         rpdos={Mode(key): tuple(names) for key, names in profile["rpdo"].items()},
         tpdos=tuple(tuple(profile["tpdo"][key]) for key in sorted(profile["tpdo"])),
         heartbeat_s=table["heartbeat"]["producer"],
@@ -118,6 +166,20 @@ def load_model(name: str) -> CanopenModel:
         status=table.get("status", {}).get("object"),
         expect=expect,
     )
+    shown = objects.get("supported_modes")
+    if not targets or shown is None:
+        return model
+    return replace(model, objects=objects | {"supported_modes": replace(shown, default=model.modes_word())})
+
+
+def _operation(model: str, mode: Mode, name: str | None) -> Operation:
+    """The cyclic one unless the table names another."""
+    possible = OPERATIONS[mode]
+    found = possible[0] if name is None else next((o for o in possible if o.name == name), None)
+    if found is None:
+        names = ", ".join(o.name for o in possible)
+        raise ValueError(f"{model}: a {mode} set-point cannot be sent as {name!r}, only as {names}")
+    return found
 
 
 def _entry(name: str, row: Mapping[str, Any], expect: Mapping[str, int]) -> ObjectEntry:

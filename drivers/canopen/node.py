@@ -86,6 +86,10 @@ class CanopenNode:
         self.bad = self.lost = self._monitored = False
         self.fault = self._unread = self.missing_since_s = None
         self.fresh[:] = [False] * len(self.fresh)
+        self.restart_counters()
+
+    def restart_counters(self) -> None:
+        """The next reading of a counter is taken as it is."""
         for entries in self._readers:
             for _, _, _, unwrap in entries:
                 if unwrap is not None:

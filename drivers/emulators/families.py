@@ -6,10 +6,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drivers.canopen import model as canopen
+from drivers.dynamixel import model as dynamixel
+from drivers.emulators.dynamixel_line import DynamixelLine
+from drivers.emulators.dynamixel_servo import EmulatedDynamixel
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
-from drivers.emulators.modbus_slave import EmulatedSlave
+from drivers.emulators.modbus_actuator import emulated_unit
+from drivers.emulators.scpi_instrument import ScpiInstrument
+from drivers.emulators.scpi_line import ScpiSerial, ScpiSocket
 from drivers.family import BusPlan, DevicePlan
 from drivers.modbus import model as modbus
+from drivers.scpi import model as scpi
 
 #: (host, bus, folder for sockets, whether CAN frames take their time) → the URI on which the devices listen.
 Emulate = Callable[[EmulatorHost, BusPlan, Path, bool], str]
@@ -30,11 +36,46 @@ def _canopen(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> st
 
 def _modbus(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
     slaves = [
-        EmulatedSlave(d.name, d.address, modbus.load_model(d.model), host.plant, serial_number(d))
+        emulated_unit(
+            d.name,
+            d.address,
+            modbus.load_model(d.model),
+            host.plant,
+            serial_number(d),
+            host.around.on_power,
+        )
         for d in plan.devices
     ]
     return host.serial(plan.name, plan.bitrate, slaves)
 
 
+def _scpi(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    device = plan.devices[0]
+    instrument = ScpiInstrument(device.name, scpi.load_model(device.model), host.plant, serial_number(device))
+    if instrument.model.emulated_on == "tcp":
+        return host.line(plan.name, ScpiSocket(host.loop, host.advance, instrument))
+    return host.line(plan.name, ScpiSerial(host.loop, host.advance, instrument, plan.bitrate))
+
+
+def _dynamixel(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    servos = [
+        EmulatedDynamixel(
+            d.name,
+            d.address,
+            dynamixel.load_model(d.model),
+            host.around,
+            baudrate=plan.bitrate,
+            return_delay=0,
+        )
+        for d in plan.devices
+    ]
+    return host.line(plan.name, DynamixelLine(host.loop, host.advance, servos, plan.bitrate))
+
+
 #: By the name of the family.
-EMULATED: Mapping[str, Emulate] = {"canopen": _canopen, "modbus": _modbus}
+EMULATED: Mapping[str, Emulate] = {
+    "canopen": _canopen,
+    "dynamixel": _dynamixel,
+    "modbus": _modbus,
+    "scpi": _scpi,
+}

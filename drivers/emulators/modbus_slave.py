@@ -23,7 +23,7 @@ from drivers.modbus.codec import (
     unpack_adu,
     write_register,
 )
-from drivers.modbus.model import ModbusModel
+from drivers.modbus.model import ModbusModel, Reading
 
 ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE = 1, 2, 3
 
@@ -45,18 +45,38 @@ class EmulatedSlave:
         )
         self._holding = {model.identity_address + n: identity[2 * n : 2 * n + 2] for n in range(4)}
         self._holding |= {address: value.to_bytes(2, "big") for address, value in model.settings.items()}
+        self.now_s = -math.inf
+
+    def heard(self, now_s: float) -> None:
+        """A request for this unit has come in complete."""
+
+    def next_due(self) -> float:
+        """When `tick` wants to be called; inf for a device that watches nobody."""
+        return math.inf
+
+    def tick(self, now_s: float) -> None:
+        """Its own watchdog."""
+
+    def excuse(self, frozen_s: float) -> None:
+        """See `EmulatedLine.excuse`."""
 
     def respond(self, pdu: bytes) -> bytes:
-        """Answer to one request PDU; the plant stands at the present."""
+        """Answer to one request PDU; the plant and `now_s` stand at the present."""
         match pdu[0]:
             case Function.READ_HOLDING:
-                return self._read(pdu, self._holding)
+                return self._read(pdu, self._readable())
             case Function.READ_INPUT:
-                return self._read(pdu, self._input())
+                return self._read(pdu, self._input() if self.model.function is Function.READ_INPUT else {})
             case Function.WRITE_REGISTER:
                 return self._write(pdu)
             case function:
                 return exception(function, ILLEGAL_FUNCTION)
+
+    def _readable(self) -> dict[int, bytes]:
+        """Holding registers."""
+        return (
+            self._holding | self._input() if self.model.function is Function.READ_HOLDING else self._holding
+        )
 
     def _read(self, pdu: bytes, registers: dict[int, bytes]) -> bytes:
         if len(pdu) != 5:
@@ -77,19 +97,28 @@ class EmulatedSlave:
         return write_register(address, value)
 
     def _input(self) -> dict[int, bytes]:
-        """Input registers now: quantised to the device's digit, overload bit when beyond full scale."""
+        """The block of readings now: quantised to the device's digit, overload bit when beyond full scale."""
         model, status = self.model, self.status
         block = bytearray(2 * model.count)
         for position, (name, reading) in enumerate(model.readings.items()):
-            value = self.plant.read(self.name, name)
+            value = self._quantity(name, reading)
             if not abs(value) <= reading.full_scale:
                 status |= 1 << position
                 value = math.copysign(reading.full_scale, value) if not math.isnan(value) else 0.0
             digits = round((value - reading.offset) / reading.digit)
             packed = reading.number.pack(digits * reading.digit / reading.scale)
             block[2 * reading.register : 2 * reading.register + len(packed)] = packed
-        block[2 * model.status_register : 2 * model.status_register + 2] = status.to_bytes(2, "big")
+        self._put_status(block, status)
         return {model.address + n: bytes(block[2 * n : 2 * n + 2]) for n in range(model.count)}
+
+    def _quantity(self, signal: str, reading: Reading) -> float:
+        """What the device measures now, SI."""
+        return self.plant.read(self.name, signal)
+
+    def _put_status(self, block: bytearray, status: int) -> None:
+        if self.model.status_register is not None:
+            at = 2 * self.model.status_register
+            block[at : at + 2] = status.to_bytes(2, "big")
 
 
 class RtuLine:
@@ -106,13 +135,32 @@ class RtuLine:
         self._slaves = {slave.unit: slave for slave in slaves}
         self._silence_s = silence_s(baudrate)
         self._buffer = bytearray()
-        self._heard_s = -math.inf
+        self._heard_s, self._timer_s = -math.inf, math.inf
         self.answered = self.rejected = 0
         self._line = PtyLine(loop, baudrate, self._on_bytes)
         self.uri, self.path, self.close = self._line.uri, self._line.path, self._line.close
 
     def excuse(self, frozen_s: float) -> None:
-        """Transducers watch nobody."""
+        """See `EmulatedLine`."""
+        for slave in self._slaves.values():
+            slave.excuse(frozen_s)
+
+    def _on_timer(self, now_s: float) -> None:
+        if now_s < self._timer_s:
+            return  # an earlier appointment that has been replaced
+        self._timer_s = math.inf
+        self._advance(now_s)
+        for slave in self._slaves.values():
+            if slave.next_due() <= now_s:
+                slave.tick(now_s)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Make sure that the loop comes back in time for the next watchdog."""
+        due = min((slave.next_due() for slave in self._slaves.values()), default=math.inf)
+        if due < self._timer_s:
+            self._timer_s = due
+            self._loop.call_at(due, self._on_timer)
 
     def _on_bytes(self, chunk: bytes, now_s: float) -> None:
         byte_s = self._line.byte_s
@@ -137,6 +185,7 @@ class RtuLine:
             del self._buffer[:size]
             slave = self._slaves.get(unit)
             if slave is not None and not slave.mute:
+                slave.heard(now_s)
                 due = now_s + size * byte_s + slave.model.turnaround_s + slave.extra_delay_s
                 self._loop.call_at(due, partial(self._answer, slave, pdu))
 
@@ -146,7 +195,9 @@ class RtuLine:
 
     def _answer(self, slave: EmulatedSlave, pdu: bytes, now_s: float) -> None:
         self._advance(now_s)
+        slave.now_s = now_s
         adu = bytearray(pack_adu(slave.unit, slave.respond(pdu)))
+        self._settle()
         if slave.garble > 0:
             slave.garble -= 1
             adu[len(adu) // 2] ^= 0x10

@@ -1,4 +1,6 @@
-"""An emulated CiA 402 servo drive in front of a plant: state machine, cyclic modes, watchdog, quick stop."""
+"""An emulated CiA 402 servo drive in front of a plant: state machine, cyclic and profile modes, homing, quick stop,
+watchdog. Which of the modes it has, its model table says (6502h).
+"""
 
 from __future__ import annotations
 
@@ -10,8 +12,12 @@ from drivers.canopen.cia402 import (
     ABORT_DISABLE_VOLTAGE,
     ABORT_FAULT,
     ABORT_QUICK_STOP,
-    CYCLIC_MODES,
+    OPERATIONS,
+    Control,
+    Operation,
     State,
+    Status,
+    automatic,
     transition,
 )
 from drivers.canopen.codec import wrap_i32
@@ -20,6 +26,7 @@ from drivers.device import Command, Mode
 from drivers.emulators.canopen_node import EmulatedNode
 from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused
 from drivers.emulators.plant import Plant
+from drivers.emulators.profile402 import Positioner, approach, index_ahead
 
 #: statusword bits of each state, with "voltage enabled" (bit 4) and "quick stop not active" (bit 5) as drives
 #: show them.
@@ -33,8 +40,15 @@ _STATUS = {
     State.FAULT_REACTION_ACTIVE: 0x001F,
     State.FAULT: 0x0008,
 }
-_REMOTE, _FOLLOWS = 0x0200, 0x1000
-_MODES = {int(code): mode for mode, code in CYCLIC_MODES.items()}
+_REMOTE = 0x0200
+_QUANTITY = {int(code): mode for mode, codes in OPERATIONS.items() for code in codes}
+_CYCLIC = (Operation.CSP, Operation.CSV, Operation.CST)
+#: Homing methods: towards the index pulse in negative and positive direction, and on the spot.
+_INDEX_METHODS, _HERE_METHODS = {33: -1, 34: 1}, (35, 37)
+#: Quick stop option codes (605Ah): switch off at once; on the slow-down ramp; on the quick-stop ramp; the same, staying in
+#: QUICK STOP ACTIVE.
+_OFF_AT_ONCE, _SLOW_DOWN, _STAYS = 0, (1, 5), (5, 6)
+_QUICK_STOP_OPTIONS = (0, 1, 2, 5, 6)
 _RPM = 2.0 * math.pi / 60.0
 
 PowerEvent = Callable[[str, bool, str, float], None]
@@ -66,9 +80,21 @@ class EmulatedServo(EmulatedNode):
         super()._power_up()
         self._controlword = 0
         self._stop_speed = 0.0
-        self._stop_s = 0.0
         self._position_digits = 0
-        self._set_state(State.SWITCH_ON_DISABLED, "power-up")
+        self._zero = 0.0  # rad of the plant at which it counts 0: moved by homing
+        self._acted_s = self.now_s
+        self._running: int | None = None  # operation mode whose set-point generator is under way
+        self._set_point = 0.0  # of the drive's own ramp
+        self._positioner = Positioner(0.0, 0.0, 0.0)
+        self._edge = False  # new set-point, or start of homing, not taken up yet
+        self._acknowledged = False
+        self._homing = False
+        self._homed = False
+        self.refuses_mode = False  # fault injection: 6061h no longer follows 6060h
+        self.ignores_set_points = False  # fault injection: PP, no acknowledge
+        self.homing_fails = False
+        self.power_state = State.NOT_READY
+        self._set_state(automatic(automatic(None)), "power-up")
 
     def _dictionary(self) -> ObjectDictionary:
         objects = super()._dictionary()
@@ -76,6 +102,8 @@ class EmulatedServo(EmulatedNode):
         self._slots = slots
         slots["controlword"].written = self._control
         slots["mode"].check = self._supported_mode
+        slots["quick_stop_option"].check = _one_of(_QUICK_STOP_OPTIONS)
+        slots["homing_method"].check = _one_of((0, *_INDEX_METHODS, *_HERE_METHODS))
         slots["mode"].written = self._select_mode
         slots["abort_option"].check = self._supported_abort
         return objects
@@ -84,7 +112,8 @@ class EmulatedServo(EmulatedNode):
 
     def sample(self) -> None:
         for name, scaled in self.model.signals.items():
-            digits = round(self.plant.read(self.name, name) / scaled.digit)
+            value = self.plant.read(self.name, name)
+            digits = round((value - self._zero if name == "position" else value) / scaled.digit)
             if name == "position":
                 self._position_digits = digits
                 digits = wrap_i32(digits)
@@ -94,31 +123,109 @@ class EmulatedServo(EmulatedNode):
             self._put(scaled.object.name, digits)
 
     def actuate(self) -> None:
+        dt_s, self._acted_s = min(self.now_s - self._acted_s, 0.1), self.now_s
         if self.power_state is State.QUICK_STOP_ACTIVE:
-            self._ramp_down()
+            self._ramp_down(dt_s)
         elif self.power_state is State.OPERATION_ENABLED:
-            mode = _MODES.get(self._get("mode_display"))
-            if mode is not None:
+            operation = self._get("mode_display")
+            if operation in _CYCLIC:
+                mode = _QUANTITY[operation]
                 self.plant.command(self.name, Command(mode, self._target(mode)))
+            elif operation in (Operation.PP, Operation.PV, Operation.PT, Operation.HM):
+                if operation != self._running:
+                    self._begin(operation)
+                self._profiles[operation](dt_s)
+                self._show()
+
+    # ── the drive's own set-point generators ──
+
+    def _begin(self, operation: int) -> None:
+        """From where the shaft is and how it moves."""
+        self._running = operation
+        here, speed = self.plant.read(self.name, "position"), self.plant.read(self.name, "velocity")
+        self._positioner = Positioner(here, speed, here)
+        self._set_point = speed if operation == Operation.PV else 0.0
+        self._acknowledged = self._homing = self._homed = False
+
+    def _run_velocity(self, dt_s: float) -> None:
+        target = 0.0 if self._halted else self._target(Mode.VELOCITY)
+        slower = abs(target) < abs(self._set_point)
+        ramp = self._speed("profile_deceleration" if slower else "profile_acceleration")
+        self._set_point = approach(self._set_point, target, ramp * dt_s)
+        self.plant.command(self.name, Command(Mode.VELOCITY, self._set_point))
+
+    def _run_torque(self, dt_s: float) -> None:
+        target = 0.0 if self._halted else self._target(Mode.TORQUE)
+        slope = self._get("torque_slope") * self.model.targets[Mode.TORQUE].digit
+        self._set_point = approach(self._set_point, target, slope * dt_s)
+        self.plant.command(self.name, Command(Mode.TORQUE, self._set_point))
+
+    def _run_position(self, dt_s: float) -> None:
+        if self._edge and not self._acknowledged and not self.ignores_set_points:
+            self._positioner.goal = self._target(Mode.POSITION)
+            self._acknowledged = True
+        elif not self._controlword & Control.NEW_SET_POINT:
+            self._acknowledged = False
+        self._edge = False
+        self._go(dt_s, self._speed("profile_velocity"), self._speed("profile_acceleration"))
+
+    def _go(self, dt_s: float, fastest: float, acceleration: float) -> None:
+        move, deceleration = self._positioner, self._speed("profile_deceleration")
+        if self._halted:
+            move.speed = approach(move.speed, 0.0, deceleration * dt_s)
+            move.position += move.speed * dt_s
+        else:
+            fastest = min(fastest, self._get("max_motor_speed") * _RPM)
+            move.step(dt_s, fastest, acceleration, deceleration)
+        self.plant.command(self.name, Command(Mode.POSITION, move.position))
+
+    def _run_homing(self, dt_s: float) -> None:
+        move, method = self._positioner, self._get("homing_method")
+        if self._edge:
+            self._edge, self._homing, self._homed = False, True, False
+            move.goal = move.position
+            if method in _INDEX_METHODS:
+                move.goal = index_ahead(move.position, _INDEX_METHODS[method])
+        if not self._homing or self.homing_fails or method == 0:
+            return
+        self._go(dt_s, self._speed("homing_speed_zero"), self._speed("homing_acceleration"))
+        if move.arrived:
+            offset = self._get("home_offset") * self.model.signals["position"].digit
+            self._zero = move.position - offset
+            self._homing, self._homed = False, True
+
+    @property
+    def _profiles(self) -> dict[int, Callable[[float], None]]:
+        return {
+            Operation.PP: self._run_position,
+            Operation.PV: self._run_velocity,
+            Operation.PT: self._run_torque,
+            Operation.HM: self._run_homing,
+        }
+
+    @property
+    def _halted(self) -> bool:
+        return bool(self._controlword & Control.HALT)
+
+    def _speed(self, name: str) -> float:
+        """An object in digits of velocity, or of velocity a second."""
+        return self._get(name) * self.model.signals["velocity"].digit
 
     def _target(self, mode: Mode) -> float:
         scaled = self.model.targets[mode]
         digits = self._get(scaled.object.name)
         if mode is Mode.POSITION:  # the shorter way round, as with 607Bh at its full range
-            return (self._position_digits + wrap_i32(digits - self._position_digits)) * scaled.digit
+            counted = self._position_digits + wrap_i32(digits - self._position_digits)
+            return counted * scaled.digit + self._zero
         fastest, strongest = self._get("max_motor_speed") * _RPM, self._get("max_torque") * scaled.digit
         limit = fastest if mode is Mode.VELOCITY else strongest
         return max(-limit, min(limit, digits * scaled.digit))
 
-    def _ramp_down(self) -> None:
-        step = (
-            self._get("quick_stop_deceleration")
-            * self.model.signals["velocity"].digit
-            * (self.now_s - self._stop_s)
-        )
-        self._stop_s = self.now_s
-        self._stop_speed -= math.copysign(min(step, abs(self._stop_speed)), self._stop_speed)
-        if self._stop_speed == 0.0 and self._get("quick_stop_option") == 2:  # transition 12
+    def _ramp_down(self, dt_s: float) -> None:
+        option = self._get("quick_stop_option")
+        ramp = self._speed("profile_deceleration" if option in _SLOW_DOWN else "quick_stop_deceleration")
+        self._stop_speed = approach(self._stop_speed, 0.0, ramp * dt_s)
+        if self._stop_speed == 0.0 and option not in _STAYS:  # transition 12
             self._set_state(State.SWITCH_ON_DISABLED, "quick stop done")
         else:
             self.plant.command(self.name, Command(Mode.VELOCITY, self._stop_speed))
@@ -129,7 +236,8 @@ class EmulatedServo(EmulatedNode):
         """Fault injection and the drive's own faults: torque off, EMCY, state FAULT."""
         self.now_s = now_s
         self._put("error_code", code)
-        self._set_state(State.FAULT, f"fault {code:04X}h")
+        self._set_state(automatic(self.power_state, fault=True), f"fault {code:04X}h")
+        self._set_state(automatic(self.power_state), "reaction done")
         self.emergency(code, 0x01)
 
     def on_abort(self, reason: str, now_s: float) -> None:
@@ -140,7 +248,8 @@ class EmulatedServo(EmulatedNode):
             case option if option == ABORT_DISABLE_VOLTAGE or reason == "power lost":
                 self._set_state(State.SWITCH_ON_DISABLED, reason)
             case option if option == ABORT_FAULT:
-                self._set_state(State.FAULT, reason)
+                self._set_state(automatic(self.power_state, fault=True), reason)
+                self._set_state(automatic(self.power_state), reason)
             case option if option == ABORT_QUICK_STOP:
                 # Outside OPERATIONAL no SYNC drives the ramp: the emulated drive stops without it and
                 # switches off.
@@ -150,10 +259,14 @@ class EmulatedServo(EmulatedNode):
 
     def _control(self, word: int) -> None:
         edge = bool(word & 0x80 and not self._controlword & 0x80)
+        if word & ~self._controlword & Control.NEW_SET_POINT:
+            self._edge = True
         self._controlword = word
         old, new = self.power_state, transition(self.power_state, word, reset_edge=edge)
         if new is State.QUICK_STOP_ACTIVE and old is not new:
-            self._stop_speed, self._stop_s = self.plant.read(self.name, "velocity"), self.now_s
+            self._stop_speed, self._acted_s = self.plant.read(self.name, "velocity"), self.now_s
+            if self._get("quick_stop_option") == _OFF_AT_ONCE:
+                new = State.SWITCH_ON_DISABLED
         if old is State.FAULT and new is not old:
             self._put("error_code", 0)
             self.emergency(0, 0)
@@ -162,8 +275,9 @@ class EmulatedServo(EmulatedNode):
 
     def _set_state(self, state: State, reason: str) -> None:
         self.power_state = state
-        follows = _FOLLOWS if state is State.OPERATION_ENABLED else 0
-        self._put("statusword", _STATUS[state] | _REMOTE | follows)
+        if state is not State.OPERATION_ENABLED:
+            self._running, self._edge = None, False
+        self._show()
         torque = state in (State.OPERATION_ENABLED, State.QUICK_STOP_ACTIVE)
         if torque != self._torque_on:
             self._torque_on = torque
@@ -171,12 +285,35 @@ class EmulatedServo(EmulatedNode):
         if not torque:
             self.plant.command(self.name, None)
 
+    def _show(self) -> None:
+        """The statusword, its mode-dependent bits included."""
+        word = _STATUS[self.power_state] | _REMOTE
+        if self.power_state is State.OPERATION_ENABLED:
+            match self._get("mode_display"):
+                case Operation.CSP | Operation.CSV | Operation.CST:
+                    word |= Status.FOLLOWS_COMMAND
+                case Operation.PP:
+                    word |= Status.SET_POINT_ACKNOWLEDGE if self._acknowledged else 0
+                    word |= Status.TARGET_REACHED if self._positioner.arrived else 0
+                case Operation.PV | Operation.PT as operation:
+                    reached = self._set_point == self._target(_QUANTITY[operation])
+                    word |= Status.TARGET_REACHED if reached else 0
+                case Operation.HM:
+                    word |= Status.HOMING_ATTAINED | Status.TARGET_REACHED if self._homed else 0
+                    word |= Status.HOMING_ERROR if self.homing_fails else 0
+                case _:
+                    pass
+        self._put("statusword", word)
+
     def _supported_mode(self, code: int) -> None:
-        if code not in _MODES:
+        if code < 1 or not self._get("supported_modes") >> (code - 1) & 1:
             raise Refused(BAD_VALUE)
 
     def _select_mode(self, code: int) -> None:
-        if code in _MODES:
+        """By SDO only what is supported gets here; a process data object may ask for anything."""
+        if code >= 1 and self._get("supported_modes") >> (code - 1) & 1 and not self.refuses_mode:
+            if code != self._get("mode_display"):
+                self._running = None
             self._put("mode_display", code)
 
     def _supported_abort(self, option: int) -> None:
@@ -188,3 +325,11 @@ class EmulatedServo(EmulatedNode):
 
     def _put(self, name: str, value: int) -> None:
         self._slots[name].number = value
+
+
+def _one_of(allowed: tuple[int, ...]) -> Callable[[int], None]:
+    def check(value: int) -> None:
+        if value not in allowed:
+            raise Refused(BAD_VALUE)
+
+    return check

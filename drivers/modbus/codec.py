@@ -18,6 +18,7 @@ class Function(IntEnum):
     WRITE_COIL = 0x05
     WRITE_REGISTER = 0x06
     WRITE_REGISTERS = 0x10
+    READ_WRITE_REGISTERS = 0x17
 
 
 #: Functions that may be repeated without doing anything twice.
@@ -25,6 +26,8 @@ READS = frozenset((Function.READ_COILS, Function.READ_HOLDING, Function.READ_INP
 #: Shortest ADU: an exception response.
 EXCEPTION_BYTES = 5
 MOST_REGISTERS = 125
+#: Most registers that one request writes: with function 10h, with function 17h (V1.1b3, 6.12 and 6.17).
+MOST_WRITTEN = {0x06: 1, 0x10: 123, 0x17: 121}
 
 EXCEPTION_TEXTS = {
     1: "illegal function",
@@ -93,6 +96,31 @@ def write_registers(address: int, data: bytes) -> bytes:
     return struct.pack(">BHHB", Function.WRITE_REGISTERS, address, len(data) // 2, len(data)) + data
 
 
+def read_write_registers(read_address: int, count: int, write_address: int, data: bytes) -> bytes:
+    """Write, then read, in one transaction; the response is that of a read."""
+    head = struct.pack(
+        ">BHHHHB",
+        Function.READ_WRITE_REGISTERS,
+        read_address,
+        count,
+        write_address,
+        len(data) // 2,
+        len(data),
+    )
+    return head + data
+
+
+def echo(request: bytes) -> bytes:
+    """What the response to the request PDU must begin with: a write is confirmed in its own words."""
+    match request[0]:
+        case Function.WRITE_COIL | Function.WRITE_REGISTER | Function.WRITE_REGISTERS:
+            return request[:5]
+        case Function.READ_COILS:
+            return bytes((request[0], (int.from_bytes(request[3:5], "big") + 7) // 8))
+        case function:
+            return bytes((function, 2 * int.from_bytes(request[3:5], "big")))
+
+
 def exception(function: int, code: int) -> bytes:
     return bytes((function | 0x80, code))
 
@@ -102,7 +130,7 @@ def response_bytes(request: bytes) -> int:
     use.
     """
     match request[0]:
-        case Function.READ_HOLDING | Function.READ_INPUT:
+        case Function.READ_HOLDING | Function.READ_INPUT | Function.READ_WRITE_REGISTERS:
             return 5 + 2 * int.from_bytes(request[3:5], "big")
         case Function.READ_COILS:
             return 5 + (int.from_bytes(request[3:5], "big") + 7) // 8
@@ -129,6 +157,8 @@ def request_bytes(start: bytes) -> int | None:
             return 8
         case Function.WRITE_REGISTERS:
             return 9 + start[6] if len(start) > 6 else None
+        case Function.READ_WRITE_REGISTERS:
+            return 13 + start[10] if len(start) > 10 else None
         case function:
             raise ValueError(f"function {function:#04x} is not used")
 
@@ -151,10 +181,21 @@ class Number:
     def size(self) -> int:
         return struct.calcsize(_FORMATS[self.format])
 
+    @property
+    def registers(self) -> int:
+        return self.size // 2
+
     def unpack(self, data: bytes) -> float:
         return float(struct.unpack(_FORMATS[self.format], self._ordered(data))[0])
 
     def pack(self, value: float) -> bytes:
+        """Raises ValueError for a number that the format cannot carry."""
+        try:
+            return self._packed(value)
+        except (struct.error, OverflowError) as error:
+            raise ValueError(f"{value:g} does not fit into {self.format}") from error
+
+    def _packed(self, value: float) -> bytes:
         return self._ordered(
             struct.pack(_FORMATS[self.format], value if self.format == "float32" else round(value))
         )

@@ -17,7 +17,7 @@ from drivers.device import (
 )
 from drivers.modbus.codec import Function, read_request, response_bytes
 from drivers.modbus.model import ModbusModel
-from drivers.modbus.rtu import ModbusException, RtuMaster
+from drivers.modbus.rtu import Answer, ModbusException, RtuMaster
 
 LOST_AFTER = 3
 BACK_OFF_S = 1.0
@@ -60,8 +60,12 @@ class ModbusDevice:
         return self.model.period_s == 0.0
 
     def wire_bytes(self) -> int:
-        """Bytes of one poll, request and response."""
-        return 8 + response_bytes(self._request)
+        """Bytes of one cycle, requests and responses."""
+        return sum(3 + len(request) + response_bytes(request) for request in self.requests())
+
+    def requests(self) -> tuple[bytes, ...]:
+        """What is asked in one cycle, or of the same length."""
+        return (self._request,)
 
     def attach(self, master: RtuMaster) -> None:
         """A line has been opened: everything known so far is forgotten, except who the device was."""
@@ -108,29 +112,46 @@ class ModbusDevice:
             raise TransportLost(self.name, "the line is not open")
         try:
             if self.lost:
-                self._ask_identity(hurried=True)
-                self.lost = False
-                self._misses = 0
+                self._return()
                 return None
             answer = self._master.ask(
                 self.name, self.unit, self._request, self.model.timeout_s, self.counters
             )
         except (TransportTimeout, ProtocolViolation, ModbusException, IdentityMismatch):
-            self._misses += 1
-            self.lost = self.lost or self._misses >= LOST_AFTER
-            self.next_poll_s = now_s + (BACK_OFF_S if self.lost else self.model.slowest_s)
+            self._miss(now_s)
             return None
+        return self._take(answer, now_s)
+
+    def _return(self) -> None:
+        """Ask a lost device who it is; raises as `identify`, TransportTimeout in most cases."""
+        self._ask_identity(hurried=True)
+        self.lost = False
+        self._misses = 0
+
+    def _miss(self, now_s: float) -> None:
+        self._misses += 1
+        self.lost = self.lost or self._misses >= LOST_AFTER
+        self.next_poll_s = now_s + (BACK_OFF_S if self.lost else self.model.slowest_s)
+
+    def _take(self, answer: Answer, now_s: float) -> float:
+        """Values of a complete answer; returns when the device began to send it."""
         registers = answer.pdu[2:]
         for name, reading in self.model.readings.items():
             start = 2 * reading.register
             number = reading.number.unpack(registers[start : start + reading.number.size])
             self.values[name] = number * reading.scale + reading.offset
-        status = 2 * self.model.status_register
-        self.bad = registers[status : status + 2] != b"\0\0"
+        self.bad = self._is_bad(registers)
         self._misses = 0
         self.sampled_s = answer.begun_s
         self.next_poll_s = now_s + self.model.period_s
         return answer.begun_s
+
+    def _is_bad(self, registers: bytes) -> bool:
+        """Whether the device itself says that its readings are wrong."""
+        if self.model.status_register is None:
+            return False
+        status = 2 * self.model.status_register
+        return registers[status : status + 2] != b"\0\0"
 
     def quality(self, signal: str, cycle_s: float, now_s: float) -> Quality:
         """`cycle_s` is when the present cycle began."""

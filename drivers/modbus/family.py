@@ -1,12 +1,13 @@
-"""Modbus RTU as a family: transducers and temperature modules, polled one after another."""
+"""Modbus RTU as a family: servo drives, brakes, transducers and temperature modules, asked one after another."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drivers.bus.serial_stream import open_serial
+from drivers.bus.byte_streams import open_stream
 from drivers.device import ProtocolViolation, TransportTimeout
-from drivers.family import BusPlan, Found, ModelInfo, Wire
+from drivers.family import BusPlan, DevicePlan, Found, ModelInfo, Wire
+from drivers.modbus.actuator import ModbusActuator
 from drivers.modbus.codec import Function, read_request
 from drivers.modbus.device import ModbusDevice
 from drivers.modbus.group import ModbusGroup
@@ -27,25 +28,34 @@ class Modbus:
 
     def describe(self, model: str) -> ModelInfo:
         table = load_model(model)
-        return ModelInfo(table.title, table.offered())
+        modes = () if table.actuation is None else tuple(table.actuation.targets)
+        return ModelInfo(table.title, table.offered(), modes)
 
     def group(self, plan: BusPlan) -> ModbusGroup:
         return ModbusGroup(
             plan.name,
-            [ModbusDevice(d.name, d.address, load_model(d.model), d.serial) for d in plan.devices],
+            [_device(device, plan.period_s) for device in plan.devices],
             plan.columns,
             uri=plan.uri,
             baudrate=plan.bitrate,
             period_s=plan.period_s,
+            watchdog_s=plan.watchdog_s,
         )
 
     def scan(self, name: str, uri: str, bitrate: int) -> Sequence[Found]:
-        stream = open_serial(name, uri, bitrate)
+        stream = open_stream(name, uri, bitrate)
         try:
             master = RtuMaster(stream)
             return [found for unit in range(1, 248) if (found := _ask(master, unit)) is not None]
         finally:
             stream.close()
+
+
+def _device(plan: DevicePlan, cycle_s: float) -> ModbusDevice:
+    model = load_model(plan.model)
+    if model.actuation is None:
+        return ModbusDevice(plan.name, plan.address, model, plan.serial)
+    return ModbusActuator(plan.name, plan.address, model, plan.serial, limits=plan.limits, cycle_s=cycle_s)
 
 
 def _ask(master: RtuMaster, unit: int) -> Found | None:

@@ -8,6 +8,10 @@ cycle at most; in between they are GOOD up to `max_age_s`, then STALE.
 A device that does not answer is STALE in that cycle, LOST after three misses in a row, and from then on only
 asked once a second who it is, so that it costs the others nothing and a device that was exchanged does not
 come back unnoticed.
+
+What gives torque comes first in a cycle: all set-points are checked before the first one is written, and each is
+written once. A drive or brake that is lost has its torque taken off by its own watchdog; that, like every fault of
+its own, is raised once as `DeviceFault`.
 """
 
 from __future__ import annotations
@@ -17,11 +21,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
-from drivers.bus.serial_stream import open_serial
+from drivers.bus.byte_streams import open_stream
 from drivers.bus.transport import ByteStream
 from drivers.device import (
     Command,
     CommandRefused,
+    DeviceFault,
     DeviceState,
     DriverError,
     Identity,
@@ -30,11 +35,15 @@ from drivers.device import (
     TransportLost,
 )
 from drivers.family import Column
+from drivers.modbus.actuator import ModbusActuator
 from drivers.modbus.codec import silence_s
 from drivers.modbus.device import ModbusDevice
 from drivers.modbus.rtu import BITS_PER_BYTE, RtuMaster
+from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.8
+#: So often the word that takes the torque off is written, at the most, before the watchdogs are left to it.
+_OFF_ATTEMPTS = 4
 
 
 class ModbusGroup:
@@ -52,12 +61,14 @@ class ModbusGroup:
         uri: str,
         baudrate: int,
         period_s: float,
-        open_stream: Callable[[str, str, int], ByteStream] = open_serial,
+        watchdog_s: float = 0.1,
+        open_stream: Callable[[str, str, int], ByteStream] = open_stream,
     ) -> None:
         self._name, self._period_s = name, period_s
         self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
         self._devices = {device.name: device for device in devices}
-        self._fast = tuple(d for d in devices if d.every_cycle)
+        self._actuators = tuple(d for d in devices if isinstance(d, ModbusActuator))
+        self._fast = tuple(d for d in devices if d.every_cycle and d not in self._actuators)
         self._slow = tuple(d for d in devices if not d.every_cycle)
         self._channels = tuple(c.channel for c in columns)
         self._columns = tuple((self._devices[c.device], c.signal) for c in columns)
@@ -68,6 +79,9 @@ class ModbusGroup:
         self._master: RtuMaster | None = None
         self._stream: ByteStream | None = None
         self._since_s = 0.0
+        self._watchdog_s = watchdog_s
+        self._slice_s = max(5.0 * period_s, 0.01)
+        self._clock = AwakeClock(self._slice_s, clock.now())
         load = self.planned_load()
         if load > LARGEST_LOAD:
             raise ValueError(
@@ -88,70 +102,114 @@ class ModbusGroup:
 
     def planned_load(self) -> float:
         """Share of a cycle that its transactions take, the slowest of the slow devices included."""
-        spent = sum(self._transaction_s(d) for d in self._fast) + max(
+        spent = sum(self._transaction_s(d) for d in (*self._actuators, *self._fast)) + max(
             (self._transaction_s(d) for d in self._slow), default=0.0
         )
         return spent / self._period_s
 
     def _transaction_s(self, device: ModbusDevice) -> float:
-        return device.wire_bytes() * BITS_PER_BYTE / self._baudrate + device.model.turnaround_s + self._gap_s
+        wire_s = device.wire_bytes() * BITS_PER_BYTE / self._baudrate
+        return wire_s + len(device.requests()) * (device.model.turnaround_s + self._gap_s)
 
     def open(self) -> list[Identity]:
-        """Open the line and identify every device. Raises the DriverError of the first one that is not in
-        order.
+        """Open the line, identify every device, arm what gives torque. Raises the DriverError of the first one
+        that is not in order.
         """
         self._stream = self._open_stream(self._name, self._uri, self._baudrate)
-        self._master = RtuMaster(self._stream, gap_s=self._gap_s)
+        # TCP carries bytes faster than the line behind it, and in lumps.
+        self._master = RtuMaster(self._stream, gap_s=self._gap_s, honest_wire="tcp:" not in self._uri)
         self._since_s = clock.now()
         try:
             for device in self._devices.values():
                 device.attach(self._master)
-            return [device.identify() for device in self._devices.values()]
+            identities = [device.identify() for device in self._devices.values()]
+            for actuator in self._actuators:
+                actuator.prepare()
+            for actuator in self._actuators:  # the watchdogs start to count, so the cycles must follow
+                actuator.arm_watchdog(self._watchdog_s)
         except BaseException:
             self.hush()
             raise
+        self._clock = AwakeClock(self._slice_s, clock.now())
+        return identities
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
-        """Poll what is due. Raises CommandRefused for any command, TransportLost when the line is gone."""
+        """Write what is commanded, read what is due. Raises CommandRefused, DeviceFault once for each new fault,
+        TransportLost when the line is gone.
+        """
         for commanded in commands:
-            self._refuse(commanded)
+            self._actuator(commanded)
         if self._master is None:
             raise TransportLost(self._name, "the line is not open")
         begin = clock.now()
+        awake = self._clock.tick(begin)
+        blocks = [a.block(commands.get(a.name), awake) for a in self._actuators]
         instants = []
+        for actuator, block in zip(self._actuators, blocks, strict=True):
+            if begin >= actuator.next_poll_s:
+                instants.append(actuator.exchange(block, begin))
         for device in self._fast:
             if begin >= device.next_poll_s:
-                instant = device.poll(begin)
-                if instant is not None:
-                    instants.append(instant)
+                instants.append(device.poll(begin))
         due = [d for d in self._slow if begin >= d.next_poll_s]
         if due:
             min(due, key=lambda d: d.next_poll_s).poll(begin)
         now = clock.now()
-        stamp = sum(instants) / len(instants) if instants else 0.5 * (begin + now)
+        self._check(self._clock.tick(now))
+        answered = [instant for instant in instants if instant is not None]
+        stamp = sum(answered) / len(answered) if answered else 0.5 * (begin + now)
         values = [device.values[signal] for device, signal in self._columns]
         return Row(stamp, values, [device.quality(signal, begin, now) for device, signal in self._columns])
+
+    def _check(self, awake_s: float) -> None:
+        first: DeviceFault | None = None
+        for actuator in self._actuators:
+            actuator.check(awake_s)
+            first = first or actuator.take_fault()
+        if first is not None:
+            raise first
 
     def state(self, device: str) -> DeviceState:
         return self._device(device).state
 
     def enable(self, device: str, mode: Mode) -> None:
-        self._refuse(device)
+        self._actuator(device).enable(mode)
 
     def disable(self, device: str) -> None:
-        """Sensors carry no torque."""
+        """Torque off with the next cycle; sensors carry none."""
+        found = self._device(device)
+        if isinstance(found, ModbusActuator):
+            found.disable()
 
     def measured(self, device: str, mode: Mode) -> float:
-        return math.nan
+        found = self._device(device)
+        return found.measured(mode) if isinstance(found, ModbusActuator) else math.nan
 
     def limit(self, device: str, mode: Mode) -> float:
-        self._refuse(device)
-        return 0.0
+        return self._actuator(device).limit(mode)
 
     def safe_stop(self) -> None:
-        """Sensors carry no torque."""
+        """Torque off on every device until it shows it, at most four attempts each; then the watchdogs are left to
+        it.
+        """
+        for actuator in self._actuators:
+            actuator.disable()
+        if self._master is None:
+            return
+        pending = list(self._actuators)
+        for _ in range(_OFF_ATTEMPTS):
+            pending = [actuator for actuator in pending if not actuator.confirm_off()]
+            if not pending:
+                return
 
     def close(self) -> None:
+        """Torque off, watchdogs disarmed where it is, line closed. Never raises."""
+        if self._master is not None:
+            self.safe_stop()
+            for actuator in self._actuators:
+                if actuator.armed and not actuator.torque_may_flow:
+                    with contextlib.suppress(DriverError):
+                        actuator.disarm_watchdog()
         self.hush()
 
     def hush(self) -> None:
@@ -175,5 +233,8 @@ class ModbusGroup:
                 device, f"is not on bus {self._name}; there are {', '.join(self._devices)}"
             ) from None
 
-    def _refuse(self, device: str) -> None:
-        raise CommandRefused(device, f"model {self._device(device).model.name} takes no set-points")
+    def _actuator(self, device: str) -> ModbusActuator:
+        found = self._device(device)
+        if not isinstance(found, ModbusActuator):
+            raise CommandRefused(device, f"model {found.model.name} takes no set-points")
+        return found

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from drivers.device import Signal
+from drivers.modbus.actuation import Actuation, read_actuation
 from drivers.modbus.codec import MOST_REGISTERS, Function, Number
 
 _MODELS = Path(__file__).parent / "models"
@@ -27,6 +28,7 @@ class Reading:
     unit: str
     digit: float  # resolution, SI
     full_scale: float  # SI; beyond it the device reports overload
+    per_torque: float | None = None  # of an emulated brake: this much for each N·m that is set
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class ModbusModel:
     function: Function
     address: int
     count: int
-    status_register: int
+    status_register: int | None  # None: no register whose every bit makes the readings BAD
     readings: Mapping[str, Reading]
     settings: Mapping[int, int]  # writable holding registers and their values after power-up
     period_s: float  # 0: every cycle
@@ -50,6 +52,7 @@ class ModbusModel:
     timeout_s: float  # longest such time the master waits for
     slowest_s: float  # after this time the device is certain not to answer any more
     silence_s: float | None  # shortest pause between frames it needs; None: what the standard says
+    actuation: Actuation | None = None  # of what gives torque
 
     def offered(self) -> tuple[Signal, ...]:
         """The signals a channel may name."""
@@ -76,6 +79,7 @@ def load_model(name: str) -> ModbusModel:
             row["unit"],
             row["digit"],
             row["full_scale"],
+            row.get("per_torque"),
         )
         for key, row in table["signal"].items()
     }
@@ -84,6 +88,11 @@ def load_model(name: str) -> ModbusModel:
         2 * r.register + r.number.size > 2 * count for r in readings.values()
     ):
         raise ValueError(f"{name}: a signal lies outside the block of {count} registers")
+    actuation = read_actuation(name, table) if "control" in table else None
+    if actuation is not None and (
+        poll["period"] != 0 or max(actuation.status_register, actuation.fault_register) >= count
+    ):
+        raise ValueError(f"{name}: what gives torque is polled every cycle, status and fault code with it")
     return ModbusModel(
         name=name,
         title=table["title"],
@@ -93,7 +102,7 @@ def load_model(name: str) -> ModbusModel:
         function=Function(block["function"]),
         address=block["address"],
         count=count,
-        status_register=block["status_register"],
+        status_register=block.get("status_register"),
         readings=readings,
         settings={int(key, 0): value for key, value in table.get("settings", {}).items()},
         period_s=poll["period"],
@@ -102,4 +111,5 @@ def load_model(name: str) -> ModbusModel:
         timeout_s=timing["timeout"],
         slowest_s=timing["slowest"],
         silence_s=timing.get("silence"),
+        actuation=actuation,
     )

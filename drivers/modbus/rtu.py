@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 from drivers import clock
 from drivers.bus.transport import ByteStream
@@ -19,6 +20,7 @@ from drivers.modbus.codec import (
     EXCEPTION_BYTES,
     EXCEPTION_TEXTS,
     READS,
+    echo,
     pack_adu,
     response_bytes,
     silence_s,
@@ -45,6 +47,22 @@ class Answer:
 
     pdu: bytes
     begun_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """A request on the wire, and what its answer is known to be."""
+
+    adu: bytes
+    expected: int  # bytes of the answer
+    echo: bytes  # its beginning
+
+
+def _frame(unit: int, request: bytes) -> _Frame:
+    return _Frame(pack_adu(unit, request), response_bytes(request), echo(request))
+
+
+_framed = lru_cache(maxsize=1024)(_frame)  # of requests that come again in every cycle
 
 
 class RtuMaster:
@@ -103,24 +121,25 @@ class RtuMaster:
     ) -> Answer:
         clock.sleep_until(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
         counters["stray"] += self._stream.drain()
-        adu = pack_adu(unit, request)
-        expected = response_bytes(request)
+        frame = _framed(unit, request) if request[0] in READS else _frame(unit, request)
         begin = clock.now()
-        deadline = begin + self.wire_s(len(adu) + expected) + timeout_s + self.latency_s
-        sent = begin + self.wire_s(len(adu)) if self._honest_wire else -math.inf
-        search = _Search(unit, request[0], expected, sent, self._byte_s)
-        self._stream.write(adu)
-        awake = AwakeClock(_SLICE_S, begin)
+        deadline = begin + self.wire_s(len(frame.adu) + frame.expected) + timeout_s + self.latency_s
+        sent = begin + self.wire_s(len(frame.adu)) if self._honest_wire else -math.inf
+        search = _Search(unit, frame.echo, frame.expected, sent, self._byte_s)
+        self._stream.write(frame.adu)
+        awake: AwakeClock | None = None  # counts from the first slice in which nothing came
         try:
             while (pdu := search.found()) is None:
                 now = clock.now()
                 try:
                     search.buffer += self._stream.read_exactly(search.missing(), now + _SLICE_S)
                 except TransportTimeout:
-                    if awake.tick(clock.now()) >= deadline - begin:
+                    awake = awake or AwakeClock(_SLICE_S, now)
+                    if begin + awake.tick(clock.now()) >= deadline:
                         raise self._failed(device, unit, search, counters) from None
                 else:
-                    awake.tick(clock.now())
+                    if awake is not None:
+                        awake.tick(clock.now())
         finally:
             self._quiet_from_s = end = clock.now()
             self.busy_s += end - begin + self.gap_s
@@ -149,10 +168,20 @@ class _Search:
     (resynchronisation).
     """
 
-    __slots__ = ("_byte_s", "_expected", "_function", "_sent_s", "_unit", "buffer", "early", "skipped")
+    __slots__ = (
+        "_byte_s",
+        "_echo",
+        "_expected",
+        "_function",
+        "_sent_s",
+        "_unit",
+        "buffer",
+        "early",
+        "skipped",
+    )
 
-    def __init__(self, unit: int, function: int, expected: int, sent_s: float, byte_s: float) -> None:
-        self._unit, self._function, self._expected = unit, function, expected
+    def __init__(self, unit: int, echo: bytes, expected: int, sent_s: float, byte_s: float) -> None:
+        self._unit, self._echo, self._function, self._expected = unit, echo, echo[0], expected
         self._sent_s, self._byte_s = sent_s, byte_s
         self.buffer = bytearray()
         self.skipped = self.early = 0
@@ -175,7 +204,7 @@ class _Search:
             except ValueError:
                 self._skip(1)
                 continue
-            if pdu[0] in READS and pdu[1] != size - 5:
+            if not pdu[0] & 0x80 and not pdu.startswith(self._echo):  # of another length, or another write
                 self._skip(1)
             elif clock.now() < self._sent_s + 0.95 * size * self._byte_s:  # the answer to an earlier request
                 self.early += 1

@@ -182,7 +182,11 @@ def test_emergency_vector() -> None:
     assert wire.hex() == "3081110000000000"
     assert Emergency.unpack(wire) == Emergency(0x8130, 0x11)
     assert Emergency.unpack(wire).text == "life guard or heartbeat error"
-    assert Emergency(0x2310, 1).text == "current"
+    assert Emergency(0x2310, 1).text.startswith("continuous over-current")
+    assert Emergency(0x2399, 1).text == "current on device output side", (
+        "its class, when the code itself is not known"
+    )
+    assert Emergency(0xB000, 1).text == "unknown error"
     with pytest.raises(ValueError):
         Emergency.unpack(wire[:7])
 

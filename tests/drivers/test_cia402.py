@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.canopen.cia402 import State, controlword_towards, device_state, state_of, transition
+from drivers.canopen.cia402 import (
+    State,
+    automatic,
+    controlword_towards,
+    device_state,
+    state_of,
+    transition,
+)
 from drivers.device import DeviceState
 
 MASKS = [
@@ -71,6 +78,18 @@ OE, QSA, FAULT = State.OPERATION_ENABLED, State.QUICK_STOP_ACTIVE, State.FAULT
 )
 def test_transitions(number: int, before: State, controlword: int, after: State) -> None:
     assert transition(before, controlword) is after
+
+
+@pytest.mark.parametrize("state", list(State))
+def test_transitions_0_1_13_14_and_15_of_the_profile(state: State) -> None:
+    """The automatic ones, and the way out of a fault: with the table above, all seventeen."""
+    assert automatic(None) is State.NOT_READY, "0"
+    assert automatic(State.NOT_READY) is SOD, "1"
+    expected = state if state in (FAULT, State.FAULT_REACTION_ACTIVE) else State.FAULT_REACTION_ACTIVE
+    assert automatic(state, fault=True) is expected, "13, from any state"
+    assert automatic(State.FAULT_REACTION_ACTIVE) is FAULT, "14"
+    assert transition(FAULT, 0x80, reset_edge=True) is SOD, "15"
+    assert (automatic(state) is state) == (state not in (State.NOT_READY, State.FAULT_REACTION_ACTIVE))
 
 
 def test_fault_is_left_by_a_rising_edge_only() -> None:

@@ -12,10 +12,12 @@ from drivers.modbus.codec import (
     Function,
     Number,
     crc16,
+    echo,
     exception,
     pack_adu,
     read_request,
     read_response,
+    read_write_registers,
     request_bytes,
     response_bytes,
     silence_s,
@@ -67,6 +69,7 @@ def test_requests_and_responses_are_those_of_the_vectors() -> None:
         (read_request(Function.READ_COILS, 0, 9), 7),
         (write_register(1, 3), 8),
         (write_registers(1, bytes(6)), 8),
+        (read_write_registers(0, 6, 0x20, bytes(8)), 17),
     ],
 )
 def test_length_of_the_answer_is_known_beforehand(request_pdu: bytes, length: int) -> None:
@@ -75,10 +78,49 @@ def test_length_of_the_answer_is_known_beforehand(request_pdu: bytes, length: in
 
 @pytest.mark.parametrize(
     ("start", "length"),
-    [("11", None), ("1103", 8), ("1106", 8), ("11100001000306", 15), ("111000010003", None)],
+    [
+        ("11", None),
+        ("1103", 8),
+        ("1106", 8),
+        ("11100001000306", 15),
+        ("111000010003", None),
+        ("111700030006000e00030600ff", 19),
+        ("111700030006000e0003", None),
+    ],
 )
 def test_length_of_a_request_is_known_from_its_beginning(start: str, length: int | None) -> None:
     assert request_bytes(bytes.fromhex(start)) == length
+
+
+def test_read_and_write_in_one() -> None:
+    """The example of the application protocol V1.1b3, 6.17."""
+    request = read_write_registers(3, 6, 0x0E, bytes.fromhex("00FF00FF00FF"))
+    assert request == bytes.fromhex("170003000600 0E00030600FF00FF00FF".replace(" ", ""))
+    assert request_bytes(b"\x01" + request) == len(request) + 3
+    assert response_bytes(request) == 5 + 12
+    assert echo(request) == b"\x17\x0c"
+
+
+def test_a_write_is_confirmed_in_its_own_words() -> None:
+    assert echo(write_register(1, 3)) == write_register(1, 3)
+    assert echo(write_registers(1, bytes(6))) == bytes.fromhex("1000010003")
+    assert echo(read_request(Function.READ_COILS, 0, 9)) == b"\x01\x02"
+
+
+@pytest.mark.parametrize(
+    ("number", "value"),
+    [
+        ("uint16", -1),
+        ("uint16", 65536),
+        ("int16", 32768),
+        ("int32", 2.0**31),
+        ("int32", math.inf),
+        ("float32", 1e39),
+    ],
+)
+def test_a_number_that_does_not_fit_is_refused(number: str, value: float) -> None:
+    with pytest.raises(ValueError, match=r"does not fit|NaN"):
+        Number(number).pack(value)
 
 
 @given(st.integers(0, 247), st.binary(min_size=1, max_size=253))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from drivers.emulators.control import ask
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Order
 from verification_platform.bench.liveness import HANG_FACTOR
@@ -28,6 +29,7 @@ from verification_platform.ros import Graph
 pytestmark = [pytest.mark.ros, pytest.mark.faults, pytest.mark.timeout(120)]
 
 TORQUE_OFF_S = 0.2
+WATCHDOG_GRACE_S = 0.02
 END_S = 5.0
 #: After a hang patience comes first, counted in the bench's time, which on a loaded machine is slow.
 LONG_END_S = 60.0
@@ -55,13 +57,24 @@ def test_a_killed_process_takes_the_torque_off(victim: str, accident: Callable[.
 
 
 @pytest.mark.usefixtures("traceless")
-def test_a_dead_serial_line_takes_the_torque_off(accident: Callable[..., Any]) -> None:
-    """The adapter of the torque transducers is pulled: the pty is gone under the driver."""
-    seen = accident(lambda graph: os.kill(graph.children["emulator"].pid, signal.SIGUSR1))
-    assert seen.reaction_s <= TORQUE_OFF_S
+@pytest.mark.parametrize(
+    ("pulled", "named"),
+    [
+        ({"do": "unplug_lines"}, r"device_rs485: rs485: \S"),  # the pty is gone under the driver
+        (
+            {"do": "unplug_bus", "bus": "can0"},
+            r"device_can0: (AX1|AX2|EN2): no ",
+        ),  # the adapter is there, and hears nobody
+    ],
+)
+def test_a_pulled_cable_takes_the_torque_off_and_spoils_the_run(
+    pulled: dict[str, str], named: str, accident: Callable[..., Any], bench: BenchDescription
+) -> None:
+    seen = accident(lambda graph: ask(graph.control, **pulled))
+    assert seen.reaction_s <= max(TORQUE_OFF_S, bench.interlock.watchdog + WATCHDOG_GRACE_S)
     assert seen.took_s <= END_S
-    assert seen.outcome.status is RunStatus.ABORTED_SAFETY
-    assert re.match(r"device_rs485: rs485: \S", seen.outcome.reason), seen.outcome.reason
+    assert seen.outcome.status is RunStatus.INVALID
+    assert re.match(named, seen.outcome.reason), seen.outcome.reason
     assert "\n" not in seen.outcome.reason
 
 

@@ -85,6 +85,15 @@ def test_two_runs_in_one_graph_are_complete_and_leave_nothing_behind(
         evidence = json.loads((folder.path / "bench.json").read_text(encoding="utf-8"))
         assert 0.0 <= evidence["interlock_self_test_latency_s"] <= bench.interlock.silence
         assert evidence["lost_blocks"] == 0
+        assert set(evidence["buses"]) == set(bench.bus)
+        for bus, told in evidence["buses"].items():
+            # Of this run alone, not since the bench was started.
+            assert 0 < told["cycles"] <= told["elapsed_s"] / bench.bus[bus].cycle + 2
+            assert told["cycles"] == sum(told["lateness_counts"])
+            assert 0.0 <= told["lateness_p50_s"] <= told["lateness_p99_s"] <= told["lateness_max_s"]
+            assert 0.0 < told["bus_load"] < 1.0
+            assert set(told["counters"]) >= {d for d, record in bench.device.items() if record.bus == bus}
+            assert told["realtime"] or "real-time scheduling" in told["warning"]
     assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
 
 

@@ -27,7 +27,7 @@ from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
 #: Groups folded at a time: enough to hide the cost of a numpy call.
-_GROUPS = 4096
+_GROUPS = 16384
 #: Revolutions evaluated at a time.
 _TOGETHER = 2
 #: Revolutions of a run whose mean and width are found by least squares; the others by one FFT.
@@ -148,7 +148,8 @@ class Revolutions:
         self.origin = (float(theta[0]), float(x[0]))
         if self.direction is None:
             self.direction = 1 if theta[first] > theta[0] else -1
-        self.group = min(1 << max(math.floor(math.log2(first / 16)), 0), _LARGEST_GROUP)
+        # half a bin at most, so that no bin of an even motion stays empty
+        self.group = min(1 << max(math.floor(math.log2(first / 32)), 0), _LARGEST_GROUP)
         return True
 
     def _fold(self, theta: Floats, x: Floats) -> None:
@@ -358,6 +359,17 @@ class Revolutions:
         self._index = max(self._index, other._index)
         self._book(max(self.open, default=0))
 
+    def _copy(self) -> Revolutions:
+        """A copy that may go its own way; what is never changed in place is shared."""
+        twin = copy.copy(self)
+        twin.total = Fold(self.total.sums.copy())
+        twin.open = {k: _Open(Fold(r.fold.sums.copy()), r.first, r.stop) for k, r in self.open.items()}
+        twin.booked = dict(self.booked)
+        twin._complete_folds = [(k, Fold(fold.sums.copy())) for k, fold in self._complete_folds]
+        twin._loose = {number: list(held) for number, held in self._loose.items()}
+        twin._spans = list(self._spans)
+        return twin
+
     def flushed(self) -> Revolutions:
         """A copy with every sample folded, the last ones singly, and every complete revolution booked.
 
@@ -365,7 +377,7 @@ class Revolutions:
         """
         if not self.group:
             raise CoverageError(f"{self.names[0]}: no motion")
-        whole = copy.deepcopy(self)
+        whole = self._copy()
         for held in whole._loose.values():
             for index, theta, x in sorted(held, key=lambda part: part[0]):
                 whole._add(theta, x, 1, index)

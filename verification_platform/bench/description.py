@@ -8,6 +8,7 @@ said in one line: where, what, and what to write instead.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -40,6 +41,13 @@ SIGNAL_UNITS = {
     "velocity": "rad/s",
     "torque": "N·m",
     "temperature": "K",
+    "voltage": "V",
+    "current": "A",
+    "power": "W",
+    "frequency": "Hz",
+    "power_factor": "1",
+    "efficiency": "1",
+    "digital_input": "1",  # 1: contact closed; 0: open, or the wire is broken
 }
 
 
@@ -155,18 +163,51 @@ class Fixture(_Table):
     mounting_U: Angle = 0.0
 
 
+class Clear(_Table):
+    """Back in order: `channel` has been within [low, high] for `settle`. SI after loading."""
+
+    low: float | None = None
+    high: float | None = None
+    settle: Seconds = Field(default=0.0, ge=0)
+
+
 class TripLimit(_Table):
-    """The interlock trips when `channel` leaves [low, high]; SI after loading."""
+    """The interlock trips when `channel` has been outside [low, high] for `settle`; SI after loading.
+
+    A reset is refused until the channel is back within `clear`, which is [low, high] unless something narrower is
+    said. A limit that is not `latched` needs no reset: back within `clear`, the bench is disarmed, no more.
+    """
 
     channel: str
     low: float | None = None
     high: float | None = None
+    settle: Seconds = Field(default=0.0, ge=0)
+    clear: Clear = Clear()
+    latched: bool = True
+    reason: str = ""  # what the technician is to be told beside the value
+
+    @model_validator(mode="after")
+    def _clear_is_within(self) -> TripLimit:
+        low, high = (
+            (-math.inf if self.low is None else self.low),
+            (math.inf if self.high is None else self.high),
+        )
+        clear = self.clear
+        inner = (low if clear.low is None else clear.low), (high if clear.high is None else clear.high)
+        if not low <= inner[0] < inner[1] <= high:
+            raise ValueError(
+                f"limit of {self.channel}: trip [{low:g}, {high:g}] and clear [{inner[0]:g}, {inner[1]:g}] "
+                "do not fit; clear must lie within trip, low below high"
+            )
+        return self
 
 
 class Interlock(_Table):
     heartbeat: Seconds = Field(gt=0)
     silence: Seconds = Field(gt=0)
     watchdog: Seconds = Field(0.15, gt=0)  # drives that do not hear their master for so long switch off
+    torque_off: Seconds = Field(0.2, gt=0)  # in the self-test, every drive must be off within so long
+    estop: tuple[str, ...] = ()  # channels of contacts that are 1 while nobody presses
     limits: tuple[TripLimit, ...] = ()
 
 
@@ -205,9 +246,7 @@ class BenchDescription(_Table):
             if name not in channels:
                 raise ValueError(f"interlock limit names channel {name!r}, which the bench does not have")
             unit = signal_unit(str(channels[name]["signal"]))
-            limits.append(
-                {key: parse(value, unit) if key in ("low", "high") else value for key, value in limit.items()}
-            )
+            limits.append(_in_si(limit, unit))
         return {**tables, "interlock": {**interlock, "limits": limits}}
 
     @model_validator(mode="after")
@@ -228,6 +267,9 @@ class BenchDescription(_Table):
             for name, record in table.items():
                 if record.device not in self.device:
                     raise ValueError(f"{kind} {name} is on device {record.device!r}, which is not described")
+        for name in self.interlock.estop:
+            if name not in self.channel or self.channel[name].unit != "1":
+                raise ValueError(f"interlock.estop names {name!r}, which is no channel of a digital input")
         return self
 
     def channels_on(self, bus: str) -> dict[str, Channel]:
@@ -242,6 +284,18 @@ class BenchDescription(_Table):
         return [
             name for name, c in self.channel.items() if c.calibration is not None and c.calibration.due < on
         ]
+
+
+def _in_si(limit: dict[str, Any], unit: str) -> dict[str, Any]:
+    """Bounds of a limit, those of its `clear` included."""
+    return {
+        key: parse(value, unit)
+        if key in ("low", "high")
+        else _in_si(value, unit)
+        if key == "clear" and isinstance(value, dict)
+        else value
+        for key, value in limit.items()
+    }
 
 
 def one_line(where: str, error: ValidationError) -> str:

@@ -7,10 +7,11 @@ behind them.
         --dut duts/harmonic-25-100.toml --seed 1 --run-dir /tmp/run
 
 prints one JSON line when it is ready, ``{"ready": true, "bus": {"can0": "unix:…", "rs485": "serial:/dev/pts/3"},
-"clock": "/tmp/run/clock", "realtime": true}``, and serves until SIGTERM, SIGINT or the death of its parent; SIGUSR1
-pulls the adapters of its serial lines. When another process turns its bodies and dies, it says
-``{"event": "lost", "reason": …}`` and ends with exit code 3. Every switching of torque is written, with its stamp of the bench's clock, to
-``emulator_events.jsonl`` in the run folder: the witness for the drives' own watchdogs.
+"clock": "/tmp/run/clock", "control": "/tmp/run/control", "realtime": true}``, and serves until SIGTERM, SIGINT or the
+death of its parent; what can be broken on request, `drivers.emulators.control` tells. When another process turns its
+bodies and dies, it says ``{"event": "lost", "reason": …}`` and ends with exit code 3. Every switching of torque is
+written, with its stamp of the bench's clock, to ``emulator_events.jsonl`` in the run folder: the witness for the
+drives' own watchdogs and for the way of a trip.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from drivers import clock
 from drivers.bus.hub_server import LONGEST_PATH
+from drivers.emulators.contacts import Contacts
+from drivers.emulators.control import Control
 from drivers.emulators.families import EMULATED as EMULATED_FAMILIES
 from drivers.emulators.host import EmulatorHost
 from drivers.emulators.plant import Plant
@@ -42,13 +46,14 @@ from .dut import load_dut
 PRIORITY = 45
 EVENTS = "emulator_events.jsonl"
 CLOCK = "clock"
+CONTROL = "control"
 _GONE = "the bench's bodies are gone"
 
 
 class PowerLog:
     """Writes one JSON line for every switching of torque.
 
-    ``t`` is on the bench's clock; ``frozen_s`` is for how long of the last second the machine did not let this process
+    ``t`` is on the bench's clock, ``utc_s`` on the wall's; ``frozen_s`` is for how long of the last second the machine did not let this process
     run (a virtual machine out of its share), time through which the emulated device did not live either.
     """
 
@@ -64,6 +69,7 @@ class PowerLog:
         torque = "on" if on else "off"
         event = {
             "t": now_s,
+            "utc_s": time.time(),
             "device": device,
             "torque": torque,
             "reason": reason,
@@ -105,7 +111,7 @@ def build_host(
 
 def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: bool = False) -> None:
     """Build the bench and serve it until told to stop. Raises BenchError."""
-    from .plant import BodiesLost, make_plant
+    from .plant import BodiesLost, plant_behind_wires
 
     bench, order = load_bench(bench_file), load_dut(dut_file)
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -125,22 +131,29 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
             bodies = make_bodies(bench, run_dir / "bodies", PRIORITY - 1)
             if bodies is not None:
                 stack.callback(bodies.close)
-            plant = make_plant(bench, order, seed, bodies)
-            host, uris = build_host(bench, plant, sockets, log, paced=paced)
+            contacts = Contacts(plant_behind_wires(bench, order, seed, bodies))
+            host, uris = build_host(bench, contacts, sockets, log, paced=paced)
             host.on_frozen = log.on_frozen
-            signal.signal(signal.SIGUSR1, lambda *_: host.unplug_lines())
+            control = Control(sockets / CONTROL, host, contacts)
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, lambda *_: host.stop())
             try:
                 quiet_interpreter(min(record.cycle for record in bench.bus.values()))
                 warning = claim_realtime(PRIORITY)
-                _tell(ready=True, bus=uris, clock=page and str(page), realtime=warning is None)
+                _tell(
+                    ready=True,
+                    bus=uris,
+                    clock=page and str(page),
+                    control=str(sockets / CONTROL),
+                    realtime=warning is None,
+                )
                 host.run()
             except BodiesLost as error:
                 log.all_off(str(error), clock.now())  # no shaft, no torque
                 _tell(event="lost", reason=f"{_GONE}: {error}")  # before the wires go dead
                 raise
             finally:
+                control.close()
                 host.close()
     finally:
         if own_folder is not None:

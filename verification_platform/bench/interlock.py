@@ -8,28 +8,32 @@ Life::
 
     DISARMED ──arm()──▶ self-test ──▶ ARMED ──disarm()──▶ DISARMED
                                         │
-                                        └──silence, error, limit, emergency stop──▶ TRIPPED ──reset()──▶ DISARMED
+                                        └──silence, error, limit, stop, key──▶ TRIPPED ──reset()──▶ DISARMED
 
-A trip latches, with its first cause. Every arming tests the way by which torque is taken away: a permission is given,
-taken back as by a trip, and the time is measured until every device process has confirmed that it permits no torque.
-Only then is the permission given that counts. IEC 60204-1, 9.2.3.4.2 (reset must not start anything) is kept: after `reset` the
-bench stays disarmed.
+A trip latches, with its first cause, and cannot be reset while that persists. Every arming tests the way by which torque is taken
+away, the whole of it: a permission on trial is given, under which the device processes switch their drives on with nothing to do; it
+is taken back as by a trip, and the time is measured until every device process has confirmed that its drives themselves say
+"off" (docs/decisions/0009). Only then is the permission given that counts. IEC 60204-1, 9.2.3.4.2 (reset must not start
+anything) is kept: after `reset` the bench stays disarmed.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers.device import Block, Quality
 from drivers.realtime import AwakeClock
 
 from .description import TripLimit
-from .liveness import HANG_FACTOR, Peer
+from .limits import LimitWatch
+from .peers import NodeState as NodeState
+from .peers import Peers
 
 #: A bus that delivers nothing for so many silence limits is a trip: blocks gather several rows first.
 _STREAM_FACTOR = 4.0
@@ -37,6 +41,8 @@ _STREAM_FACTOR = 4.0
 _VALID_FACTOR = 10.0
 #: A device process has so many silence limits to answer in the self-test, and so many tests to answer within one.
 _LONGEST_PHASE, _TESTS = 5.0, 3
+#: A contact reads 1 when it is closed.
+_CLOSED = 0.5
 
 
 class InterlockState(IntEnum):
@@ -47,21 +53,16 @@ class InterlockState(IntEnum):
     TRIPPED = 2
 
 
-class NodeState(IntEnum):
-    """What a process says of itself; numbers as in Heartbeat.msg."""
-
-    INACTIVE = 0
-    ACTIVE = 1
-    ERROR = 2
-
-
 class InterlockError(Exception):
     """Arming was refused; the message is one clear line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trip:
-    """First cause of a trip: `cause` (death, silence, error, limit, stream, estop, self_test), `subject` (process or channel), one clear line."""
+    """First cause of a trip, one clear line, and when (time in which the interlock ran).
+
+    `cause` is death, silence, error, lost, limit, stream, estop, lockout or self_test; `subject` a process, channel or person.
+    """
 
     cause: str
     subject: str
@@ -76,21 +77,13 @@ class _Phase(Enum):
     FINAL = "final"  # the permission that counts is given
 
 
-@dataclass(slots=True)
-class _Watched:
-    process: Peer = field(default_factory=Peer)
-    heard_s: float = -math.inf
-    state: NodeState = NodeState.INACTIVE
-    detail: str = ""
-    permission: int = 0
-
-
 class Interlock:
     """Watches processes by their heartbeats and channels by their samples.
 
     `devices` are the processes that hold torque, `others` everyone else who must be alive while the bench is armed.
     `channels` maps every channel that must keep arriving to its group. `limits` are those of the bench; arming may only
-    tighten them. All times are seconds of one monotonic clock.
+    tighten them. `estops` are channels of contacts that are 1 while nobody presses and no wire is broken.
+    `torque_off_s` is how long the self-test may take. All times are seconds of one monotonic clock.
     """
 
     def __init__(
@@ -100,11 +93,19 @@ class Interlock:
         channels: Mapping[str, str],
         limits: Sequence[TripLimit],
         silence_s: float,
+        *,
+        estops: Sequence[str] = (),
+        torque_off_s: float = math.inf,
     ) -> None:
         self._devices = tuple(devices)
-        self._peers = {name: _Watched() for name in (*devices, *others)}
-        self._channels, self._bench_limits, self._silence_s = dict(channels), tuple(limits), silence_s
-        self._limits = _bounds(limits)
+        self._peers = Peers((*devices, *others), silence_s)
+        self._channels, self._silence_s = dict(channels), silence_s
+        self._torque_off_s = min(torque_off_s, silence_s)
+        self._bench_limits = tuple(LimitWatch(limit) for limit in limits)
+        self._limits = self._bench_limits
+        self._tripped_limit: LimitWatch | None = None
+        self._lets_go = False  # the trip is by a limit that does not latch, and nothing else has come since
+        self._closed: dict[str, bool | None] = dict.fromkeys(estops)
         self._groups = dict.fromkeys(channels.values(), -math.inf)
         self._good_s = dict.fromkeys(channels, -math.inf)
         self._state = InterlockState.DISARMED
@@ -113,6 +114,7 @@ class Interlock:
         #: Silence of others counts only while this process itself ran (see `silence`).
         self._clock: AwakeClock | None = None
         self._last_permission = self._tests = 0
+        self._locked = ""
         self.permission = 0
         self.trip: Trip | None = None
         self.refusal = ""
@@ -129,6 +131,11 @@ class Interlock:
         """An arming has begun and is neither done nor refused."""
         return self._phase is not _Phase.NONE
 
+    @property
+    def on_trial(self) -> bool:
+        """The self-test is on: under its permission drives are switched on, and nobody moves."""
+        return self._phase in (_Phase.GRANT, _Phase.REVOKE)
+
     # ------------------------------------------------------------------ what it hears
 
     def introduce(self, node: str, pid: int, machine: str) -> None:
@@ -138,13 +145,13 @@ class Interlock:
 
     def heard(self, node: str, now_s: float, state: NodeState, detail: str = "", permission: int = 0) -> None:
         """A heartbeat of `node` arrived. Unknown nodes are ignored: they hold no torque."""
-        peer = self._peers.get(node)
-        if peer is None:
+        if node not in self._peers:
             return
-        now_s = self._awake(now_s)
+        now_s, peer = self._awake(now_s), self._peers[node]
         peer.heard_s, peer.state, peer.detail, peer.permission = now_s, state, detail, permission
-        if self._state is InterlockState.ARMED and state is NodeState.ERROR:
-            self._trip("error", node, f"{node}: {detail or 'reports an error'}", now_s)
+        if self._state is InterlockState.ARMED and state in (NodeState.ERROR, NodeState.LOST):
+            cause = "error" if state is NodeState.ERROR else "lost"
+            self._trip(cause, node, f"{node}: {detail or 'reports an error'}", now_s)
         self._advance(now_s)
 
     def block(self, block: Block, now_s: float) -> None:
@@ -154,25 +161,38 @@ class Interlock:
             self._groups[block.group] = now_s
         good = block.quality == Quality.GOOD
         for column, channel in enumerate(block.channels):
-            if not good[:, column].any():
-                continue
-            self._good_s[channel] = now_s
-            bounds = self._limits.get(channel)
-            if bounds is None or self._state is not InterlockState.ARMED:
-                continue
-            values = block.values[good[:, column], column]
-            low, high = float(np.min(values)), float(np.max(values))
-            if low < bounds[0] or high > bounds[1]:
-                value, bound = (low, bounds[0]) if low < bounds[0] else (high, bounds[1])
-                self._trip("limit", channel, f"{channel} {value:.6g} is beyond its limit {bound:.6g}", now_s)
+            if good[:, column].any():
+                self._good_s[channel] = now_s
+                self._contact(block, column, good[:, column], now_s)
+        for watch in self._limits:
+            if watch.limit.channel in block.channels:
+                column = block.channels.index(watch.limit.channel)
+                use = good[:, column]
+                crossed = watch.update(block.stamps_s[use], block.values[use, column])
+                if crossed and self._state is InterlockState.ARMED:
+                    self._trip("limit", watch.limit.channel, crossed, now_s)
+                    self._tripped_limit, self._lets_go = watch, not watch.limit.latched
+
+    def _contact(self, block: Block, column: int, good: NDArray[np.bool_], now_s: float) -> None:
+        """An emergency stop that is pressed trips whatever the state: it must not be armed over."""
+        channel = block.channels[column]
+        if channel not in self._closed:
+            return
+        values = block.values[good, column]
+        self._closed[channel] = bool(values[-1] >= _CLOSED)
+        if bool((values < _CLOSED).any()):
+            self._trip(
+                "estop", channel, f"emergency stop: {channel} is pressed, or its wire is broken", now_s
+            )
 
     def tick(self, now_s: float) -> None:
         """Time has passed: whoever is silent too long trips. To be called at least four times within the silence limit."""
         now_s = self._awake(now_s)
         if self._state is not InterlockState.ARMED:
+            self._come_back()
             self._advance(now_s)
             return
-        found = self._silent(now_s) or self._streamless(now_s)
+        found = self._peers.silent(now_s) or self._streamless(now_s)
         if found is not None:
             cause, subject, reason = found
             self._trip(cause, subject, reason, now_s)
@@ -193,12 +213,27 @@ class Interlock:
             )
         if self._state is InterlockState.ARMED or self.arming:
             raise InterlockError("the interlock is armed already; disarm it first")
-        self._limits = _bounds((*self._bench_limits, *limits))
-        missing = self._not_ready(now_s)
+        self._limits = (*self._bench_limits, *self._tightening(limits))
+        missing = self._locked or self._not_ready(now_s)
         if missing:
             raise InterlockError(missing)
+        for watch in self._limits:
+            watch.restart()
         self._tests = 0
         self._grant(_Phase.GRANT, now_s)
+
+    def _tightening(self, limits: Iterable[TripLimit]) -> list[LimitWatch]:
+        """Those that say more than the limits of the bench, which stay in force with their own settling times."""
+        asked = [LimitWatch(limit) for limit in limits]
+        return [
+            watch
+            for watch in asked
+            if all(
+                watch.tighter_than(own)
+                for own in self._bench_limits
+                if own.limit.channel == watch.limit.channel
+            )
+        ]
 
     def disarm(self) -> None:
         """Take the permission back. A trip stays latched."""
@@ -213,11 +248,56 @@ class Interlock:
         """Trip now, whatever the state; latches like every other trip."""
         self._trip("estop", who, f"emergency stop by {who}", self._awake(now_s))
 
-    def reset(self) -> None:
-        """Forget the trip. Starts nothing: the bench is disarmed afterwards."""
-        self._state, self.trip, self._phase, self.permission = InterlockState.DISARMED, None, _Phase.NONE, 0
+    def lock_out(self, refusal: str, now_s: float) -> None:
+        """Somebody is in the cell, `refusal` says who; empty when everybody is out. An armed bench trips."""
+        now_s, self._locked = self._awake(now_s), refusal
+        if refusal and (self._state is InterlockState.ARMED or self.arming):
+            self._trip("lockout", "lockout", refusal, now_s)
+
+    def reset(self, now_s: float) -> None:
+        """Forget the trip. Starts nothing: the bench is disarmed afterwards. Raises InterlockError while its cause persists."""
+        now_s = self._awake(now_s)
+        persists = self._persists(now_s)
+        if persists:
+            raise InterlockError(f"reset refused: {persists}")
+        self._forget()
 
     # ------------------------------------------------------------------ inside
+
+    def _forget(self) -> None:
+        self._state, self.trip, self._phase, self.permission = InterlockState.DISARMED, None, _Phase.NONE, 0
+        self._limits, self._tripped_limit, self._lets_go = self._bench_limits, None, False
+
+    def _persists(self, now_s: float) -> str:
+        """Why the trip that is latched must stay; empty when its cause is gone."""
+        if self.trip is None:
+            return ""
+        pressed = [channel for channel, closed in self._closed.items() if closed is False]
+        if pressed:
+            return f"{pressed[0]} is still pressed, or its wire broken; unlock it first"
+        subject = self.trip.subject
+        match self.trip.cause:
+            case "lockout":
+                return self._locked
+            case "death" | "silence" | "error" | "lost":
+                return self._peers.unfit(subject, now_s)
+            case "limit" if self._tripped_limit is not None:
+                age_s = now_s - self._good_s.get(subject, -math.inf)
+                if age_s > _STREAM_FACTOR * self._silence_s:
+                    return f"{subject} is no longer measured, so nobody knows whether it is back"
+                return self._tripped_limit.standing()
+            case "stream":
+                heard = self._groups if subject in self._groups else self._good_s
+                late = now_s - heard.get(subject, -math.inf) > _STREAM_FACTOR * self._silence_s
+                return f"{subject} still delivers nothing" if late else ""
+            case _:
+                return ""
+
+    def _come_back(self) -> None:
+        """A limit that does not latch lets go by itself, as far as "disarmed"."""
+        watch = self._tripped_limit
+        if watch is not None and self._lets_go and not watch.standing():
+            self._forget()
 
     def _awake(self, now_s: float) -> float:
         """The time on which everything in here is counted."""
@@ -226,36 +306,28 @@ class Interlock:
         return self._clock.tick(now_s)
 
     def _trip(self, cause: str, subject: str, reason: str, now_s: float) -> None:
-        self.permission = 0
-        if (
-            self._state is not InterlockState.TRIPPED or self._phase is _Phase.REVOKE
-        ):  # else the first cause stays
+        self.permission, self._lets_go = 0, False
+        if self._state is not InterlockState.TRIPPED or self._phase is _Phase.REVOKE:
+            # else the first cause stays
             self._state, self.trip = InterlockState.TRIPPED, Trip(cause, subject, reason, now_s)
         if self.arming:
             self.refusal = reason
         self._phase = _Phase.NONE
 
-    def _silent(self, now_s: float) -> tuple[str, str, str] | None:
-        """A process that has died, or else the one that has been silent longest, when that is too long."""
-        for name, peer in self._peers.items():
-            if peer.process.alive() is False:
-                return "death", name, f"{name} has died"
-        name = min(self._peers, key=lambda peer: self._peers[peer].heard_s)
-        age_s, limit_s = now_s - self._peers[name].heard_s, self._peers[name].process.limit_s(self._silence_s)
-        if age_s <= limit_s:
-            return None
-        return (
-            "silence",
-            name,
-            f"{name} has not been heard for {age_s * 1e3:.0f} ms (limit {limit_s * 1e3:.0f} ms)",
-        )
-
     def _streamless(self, now_s: float) -> tuple[str, str, str] | None:
         limit_s = _STREAM_FACTOR * self._silence_s
+        for channel in self._closed:
+            age_s = now_s - self._good_s.get(channel, -math.inf)
+            if age_s > self._silence_s:
+                return (
+                    "estop",
+                    channel,
+                    f"emergency stop: {channel} has not been heard for {age_s * 1e3:.0f} ms",
+                )
         for group, arrived_s in self._groups.items():
             if now_s - arrived_s > limit_s:
                 return "stream", group, f"{group}: no samples for {(now_s - arrived_s) * 1e3:.0f} ms"
-        for channel in self._limits:
+        for channel in {watch.limit.channel for watch in self._limits}:
             age_s = now_s - self._good_s.get(channel, now_s)
             if age_s > _VALID_FACTOR * self._silence_s:
                 return (
@@ -267,17 +339,20 @@ class Interlock:
 
     def _not_ready(self, now_s: float) -> str:
         """Why the bench cannot be armed now; empty when it can."""
-        for name, peer in self._peers.items():
-            if peer.process.alive() is False or now_s - peer.heard_s > HANG_FACTOR * self._silence_s:
-                return f"{name} is not heard; start it first"
-            if peer.state is NodeState.ERROR:
-                return f"{name}: {peer.detail or 'reports an error'}"
-            if peer.state is not NodeState.ACTIVE:
-                return f"{name} is not active"
-            if peer.permission:
+        for name in self._peers:
+            unfit = self._peers.unfit(name, now_s)
+            if unfit:
+                return unfit
+            if self._peers[name].permission:
                 return f"{name} still holds an old permission"
+        open_contact = next((channel for channel, closed in self._closed.items() if closed is False), None)
+        if open_contact:
+            return f"{open_contact} is pressed, or its wire broken; unlock it first"
         found = self._streamless(now_s)
-        return found[2] if found else ""
+        if found:
+            return found[2]
+        standing = (watch.standing() for watch in self._bench_limits if watch.limit.channel in self._channels)
+        return next((line for line in standing if line), "")
 
     def _grant(self, phase: _Phase, now_s: float) -> None:
         self._last_permission += 1
@@ -311,23 +386,15 @@ class Interlock:
         elif self._phase is _Phase.REVOKE:
             latency_s = now_s - self._phase_s
             self._tests += 1
-            if latency_s > self._silence_s and self._tests >= _TESTS:
-                self._self_test_failed("", f"taking the permission away took {latency_s * 1e3:.0f} ms", now_s)
+            too_slow = latency_s > self._torque_off_s
+            if too_slow and self._tests >= _TESTS:
+                took = f"it took {latency_s * 1e3:.0f} ms until every drive was off"
+                self._self_test_failed(
+                    "", f"{took}, at most {self._torque_off_s * 1e3:.0f} ms are allowed", now_s
+                )
                 return
             self.self_test_latency_s, self.trip = latency_s, None
             # Too slow once may be the machine's fault; it must be fast before anything moves.
-            self._grant(_Phase.GRANT if latency_s > self._silence_s else _Phase.FINAL, now_s)
+            self._grant(_Phase.GRANT if too_slow else _Phase.FINAL, now_s)
         else:
             self._phase = _Phase.NONE
-
-
-def _bounds(limits: Iterable[TripLimit]) -> dict[str, tuple[float, float]]:
-    """The tightest [low, high] of each channel."""
-    found: dict[str, tuple[float, float]] = {}
-    for limit in limits:
-        low, high = found.get(limit.channel, (-math.inf, math.inf))
-        found[limit.channel] = (
-            max(low, -math.inf if limit.low is None else limit.low),
-            min(high, math.inf if limit.high is None else limit.high),
-        )
-    return found

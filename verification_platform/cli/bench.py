@@ -1,193 +1,133 @@
-"""`pilotbench bench check`: is this bench fit for work, and what must be mended if it is not.
-
-Every bus is opened with the real drivers, every device identified and read for a second; no torque is switched on.
-"""
+"""`pilotbench bench`: check what is connected, find devices, watch live values. No torque is ever switched on here."""
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import json
-import subprocess
-import sys
-import tempfile
-import threading
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 from rich.table import Table
 
-from drivers import clock
-from drivers.device import Block, DriverError, Quality
-from drivers.runner import BusRunner
-from verification_platform.bench.description import BenchDescription, BenchError, load_bench
-from verification_platform.bench.devices import EMULATED, check_devices, group_for, with_uris
+from drivers.families import FAMILIES
+from drivers.family import Found
+from verification_platform.bench.check import Finding, check_bus, check_calibrations
+from verification_platform.bench.description import BenchError, load_bench
+from verification_platform.bench.devices import check_devices, family
+from verification_platform.bench.wires import connected
 from verification_platform.metrology.units import to_display
 
 from .demo import DEMO_DUT
-from .errors import ExitCode
+from .errors import CommandError, ExitCode
+from .monitor import monitor
 from .view import LIVE_UNITS, console
 
-app = typer.Typer(help="Benches: check what is connected.", no_args_is_help=True)
-_READ_S = 1.0
-_START_S = 15.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the check: what was looked at, whether it is in order, what was seen, how to mend it."""
-
-    item: str
-    ok: bool
-    seen: str
-    mend: str = ""
-
-
-@app.callback()
-def _group() -> None:
-    """Benches: check what is connected."""
+app = typer.Typer(
+    help="Benches: check what is connected, find devices, watch live values. No torque is switched on.",
+    no_args_is_help=True,
+)
+BenchFile = Annotated[Path, typer.Argument(metavar="FILE", help="Bench description, bench.toml.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print it as JSON.")]
 
 
 @app.command("check")
-def check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Bench description, bench.toml.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
-) -> None:
+def check(file: BenchFile, as_json: AsJson = False) -> None:
     """Open every device, read it, check calibrations; a table of what is wrong and how to mend it. No torque."""
     bench = load_bench(file)
     check_devices(bench)
-    findings = list(_calibrations(bench))
-    with _wires(bench, file) as connected:
-        for bus in connected.bus:
-            findings += _bus(connected, bus)
+    findings = list(check_calibrations(bench, dt.datetime.now(dt.UTC).date()))
+    with connected(bench, file, DEMO_DUT) as wired:
+        for bus in wired.bus:
+            findings += check_bus(wired, bus)
     if as_json:
         typer.echo(json.dumps([asdict(f) for f in findings], ensure_ascii=False, indent=1))
     else:
-        table = Table(
-            title=f"{bench.bench.id}  {bench.bench.title.zh}  {bench.bench.title.en}",
-            title_justify="left",
-            box=None,
-            pad_edge=False,
+        title = f"{bench.bench.id}  {bench.bench.title.zh}  {bench.bench.title.en}"
+        console.print(_table(title, findings))
+        bad = sum(not f.ok for f in findings)
+        verdict = (
+            f"[bold red]{bad} of {len(findings)} to mend 待处理[/]" if bad else "[green]fit for work 可用[/]"
         )
-        for column in ("", "item", "seen", "how to mend it"):
-            table.add_column(column)
-        for f in findings:
-            table.add_row("[green]✓[/]" if f.ok else "[bold red]✗[/]", f.item, f.seen, f.mend)
-        console.print(table)
+        console.print(verdict)
     raise typer.Exit(ExitCode.OK if all(f.ok for f in findings) else ExitCode.INVALID)
 
 
-def _calibrations(bench: BenchDescription) -> Iterator[Finding]:
-    today = dt.datetime.now(dt.UTC).date()
-    for name, channel in bench.channel.items():
-        record = channel.calibration
-        if record is None:
-            continue
-        ok = record.date <= today <= record.due
-        yield Finding(
-            f"calibration {name}",
-            ok,
-            f"{record.certificate}, due {record.due}",
-            "" if ok else "recalibrate, or correct the dates in [channel]",
-        )
+def _table(title: str, findings: list[Finding]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for column in ("", "项目 item", "所见 seen", "处理 how to mend it"):
+        table.add_column(column)
+    for f in findings:
+        table.add_row("[green]✓[/]" if f.ok else "[bold red]✗[/]", f.item, _shown(f), f.mend)
+    return table
 
 
-def _bus(bench: BenchDescription, bus: str) -> Iterator[Finding]:
-    """Open one bus, read it for a second, and say what was seen."""
-    blocks: list[Block] = []
-    enough = threading.Event()
+def _shown(finding: Finding) -> str:
+    if finding.value is None:
+        return finding.seen
+    unit = LIVE_UNITS.get(finding.unit, finding.unit)
+    return f"{to_display(finding.value, unit):.6g} {unit}, {finding.seen}"
 
-    def collect(block: Block) -> None:
-        blocks.append(block)
-        if block.stamps_s[-1] - blocks[0].stamps_s[0] > _READ_S:
-            enough.set()
 
-    record = bench.bus[bus]
-    runner = BusRunner(
-        group_for(bench, bus), collect, block_rows=max(1, round(0.1 / record.cycle)), lease_s=1.0
-    )
-    try:
-        identities = runner.start()
-        enough.wait(5 * _READ_S)
-    except DriverError as error:
-        yield Finding(
-            f"bus {bus}",
-            False,
-            f"{error.device}: {error.what}",
-            error.hint or "check power, wiring, address and bit rate",
-        )
+@app.command("scan")
+def scan(
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="Bench description whose buses are scanned.")
+    ] = None,
+    bus: Annotated[str, typer.Option(help="Only this bus of the bench description.")] = "",
+    uri: Annotated[
+        str, typer.Option(help="A bus that no description names yet: socketcan:can0, serial:…")
+    ] = "",
+    bitrate: Annotated[int, typer.Option(help="Its bit rate, bit/s.", min=1)] = 1_000_000,
+    kind: Annotated[str, typer.Option("--family", help="Which protocol to speak on it.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Find the devices on a bus. Asks every address who is there, in the bus's own protocol, and switches nothing on.
+
+    A request of one protocol may mean something else in another (a wrong guess could set a drive in motion), so a bus
+    without a description wants its --family named.
+    """
+    if (file is None) == (uri == ""):
+        raise CommandError("scan: name a bench description, or a bus by --uri and --family")
+    found: dict[str, list[Found]] = {}
+    if file is None:
+        if kind not in FAMILIES:
+            raise CommandError(f"scan: --family {kind!r} is none; known are {', '.join(FAMILIES)}")
+        found[uri] = list(FAMILIES[kind].scan(uri, uri, bitrate))
+    else:
+        bench = load_bench(file)
+        if bus and bus not in bench.bus:
+            raise BenchError(f"bench {bench.bench.id} has no bus {bus!r}, only {', '.join(bench.bus)}")
+        with connected(bench, file, DEMO_DUT) as wired:
+            for name, record in wired.bus.items():
+                if bus in ("", name):
+                    found[name] = list(family(wired, name).scan(name, record.uri, record.bitrate))
+    if as_json:
+        table = {name: [asdict(f) for f in rows] for name, rows in found.items()}
+        typer.echo(json.dumps(table, ensure_ascii=False, indent=1))
         return
-    finally:
-        runner.stop()
-    statistics = runner.statistics()
-    late = statistics.missed / max(1, statistics.cycles + statistics.missed)
-    yield Finding(
-        f"bus {bus}", late <= 0.001 and runner.failure is None,
-        f"{record.uri}: {1 / record.cycle:.0f} Hz, {statistics.missed} of {statistics.cycles} cycles missed, "
-        f"late p99 {1e6 * statistics.lateness_p99_s:.0f} µs, load {100 * statistics.bus_load:.0f} %",
-        "" if late <= 0.001 else "free the computer of other work",
-    )  # fmt: skip
-    yield Finding(
-        f"real time {bus}", True if statistics.realtime else bench.bench.kind != "hardware",
-        "SCHED_FIFO granted" if statistics.realtime else "SCHED_FIFO refused",
-        "" if statistics.realtime else "allow it: ulimit -r 50, or rtprio in /etc/security/limits.d",
-    )  # fmt: skip
-    for identity in identities:
-        yield Finding(
-            f"device {identity.device}",
-            True,
-            f"{identity.model}, serial {identity.serial}, firmware {identity.firmware}",
+    for name, rows in found.items():
+        table_ = Table(
+            title=f"{name}: {len(rows)} found 找到", title_justify="left", box=None, pad_edge=False
         )
-    for channel, record_ in bench.channels_on(bus).items():
-        values = np.concatenate([b.column(channel) for b in blocks]) if blocks else np.empty(0)
-        quality = (
-            np.concatenate([b.quality[:, b.channels.index(channel)] for b in blocks])
-            if blocks
-            else np.empty(0)
-        )
-        good = bool(len(values)) and bool(np.all(quality == Quality.GOOD))
-        unit = LIVE_UNITS.get(record_.unit, record_.unit)
-        seen = (
-            f"{to_display(float(values[-1]), unit):.6g} {unit}, {len(values)} samples"
-            if len(values)
-            else "no sample"
-        )
-        yield Finding(
-            f"channel {channel}",
-            good,
-            seen,
-            ""
-            if good
-            else f"{int(np.sum(quality != Quality.GOOD))} samples not good: check {record_.device}",
-        )
+        for column in ("地址 address", "型号 model", "描述 description"):
+            table_.add_column(column)
+        for row in rows:
+            table_.add_row(str(row.address), row.model or "– (no table)", row.description)
+        console.print(table_)
 
 
-@contextlib.contextmanager
-def _wires(bench: BenchDescription, file: Path) -> Iterator[BenchDescription]:
-    """The bench with wires that exist: emulated devices are started where the description asks for them."""
-    if all(record.uri != EMULATED for record in bench.bus.values()):
-        yield bench
-        return
-    with tempfile.TemporaryDirectory(prefix="pilotbench-") as folder:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "verification_platform.bench.emulated", "--bench", str(file), "--dut", str(DEMO_DUT),
-             "--seed", str(bench.plant.get("seed", 0)), "--run-dir", folder],
-            stdout=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            if not line.startswith("{"):
-                raise BenchError(f"{file}: the emulated devices did not start")
-            ready = json.loads(line)
-            bench = with_uris(bench, ready["bus"], ready["clock"])
-            clock.join(bench.bench.clock)
-            yield bench
-        finally:
-            process.terminate()
-            process.wait(_START_S)
-            process.stdout.close()  # type: ignore[union-attr]
+@app.command("monitor")
+def watch(
+    file: BenchFile,
+    seconds: Annotated[float, typer.Option(help="End after so long; 0: until Ctrl-C.", min=0)] = 0.0,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="One JSON object a second instead of a table.")
+    ] = False,
+) -> None:
+    """Show live values of every channel, with their validity and age. No torque is switched on."""
+    bench = load_bench(file)
+    check_devices(bench)
+    with connected(bench, file, DEMO_DUT) as wired:
+        monitor(wired, seconds, as_json=as_json)

@@ -16,9 +16,10 @@ from typing import Annotated, Protocol
 import typer
 
 from test_protocols import get
-from verification_platform.bench.description import load_bench
+from verification_platform.bench.description import BenchDescription, load_bench
 from verification_platform.bench.devices import resolutions
 from verification_platform.bench.dut import load_dut
+from verification_platform.bench.lockout import Lockout
 from verification_platform.engine.evaluation import Evaluated, evaluate_run
 from verification_platform.engine.journal import JournalError
 from verification_platform.engine.local import run_local
@@ -107,6 +108,8 @@ def prepare(job: Job, path: Path, *, seed: int | None, clock: str, transport: st
             f"{job.bench}: a hardware bench runs through ROS only, where the interlock is a process of its own; "
             "use --transport ros"
         )
+    if transport == "ros":
+        _nobody_is_in_the_cell(bench)
     parameters = protocol_parameters(protocol, dict(job.settings))
     preflight(protocol, parameters, order, bench).require()
     return RunFolder.create(
@@ -128,6 +131,7 @@ def run_jobs(folders: Sequence[RunFolder]) -> list[Done]:
                 folder, get(folder.protocol_id), on_progress=show, on_prompt=confirm
             ),
         )
+    _nobody_is_in_the_cell(first.bench)
     from verification_platform.ros import Graph  # only a run through ROS needs it
 
     graph = Graph(first.bench, first.order, first.path / "graph", seed=first.seed)
@@ -138,6 +142,13 @@ def run_jobs(folders: Sequence[RunFolder]) -> list[Done]:
             folders,
             lambda folder, show: graph.run(folder.path, on_progress=show, confirm=confirm),
         )
+
+
+def _nobody_is_in_the_cell(bench: BenchDescription) -> None:
+    """Raises CommandError while somebody holds a key of the bench; its interlock would refuse later, and not start either."""
+    refusal = Lockout.of(bench.bench.id).refusal()
+    if refusal:
+        raise CommandError(refusal, ExitCode.ABORTED)
 
 
 class _Outcome(Protocol):

@@ -43,6 +43,8 @@ from verification_platform.bench.interlock import InterlockState as State
 from .graph import nodes_for
 
 _ANSWER_S = 5.0
+#: A reset is refused while the cause persists; what the devices say of it takes a moment.
+_RESET_S = 2.0
 #: After a trip, so long for the protocol node to end the run in order.
 _LAST_WORDS_S = 2.0
 
@@ -168,13 +170,24 @@ class Client:
         try:
             for name in devices:
                 self._bring_up.recover(name)
-            answer = wait_for(self._reset.call_async(Trigger.Request()), _ANSWER_S)
-            if answer is None:
-                raise BringUpError("interlock_node did not answer")
+            self._acknowledge()
         except BringUpError as error:
             self.tell("failed", reason=str(error))
             return
         self.tell("reset")
+
+    def _acknowledge(self) -> None:
+        """Reset the interlock; what the devices say of themselves by now may still be on its way. Raises BringUpError."""
+        deadline_s = time.monotonic() + _RESET_S
+        while True:
+            answer = wait_for(self._reset.call_async(Trigger.Request()), _ANSWER_S)
+            if answer is None:
+                raise BringUpError("interlock_node did not answer")
+            if answer.success:
+                return
+            if time.monotonic() > deadline_s:
+                raise BringUpError(answer.message)
+            time.sleep(0.1)
 
 
 def main() -> None:

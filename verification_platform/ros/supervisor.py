@@ -68,11 +68,13 @@ class Graph:
         seed: int | None = None,
         remappings: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
-        self._bench, self._order, self.work_dir = bench, order, work_dir
+        self.bench, self._order, self.work_dir = bench, order, work_dir
         self._seed = seed if seed is not None else int(bench.plant.get("seed", 0))
         self._remappings = remappings or {}
         self.children: dict[str, Child] = {}
         self.environment: dict[str, str] = {}
+        #: Where the emulator, if there is one, listens for accidents on request (`drivers.emulators.control`).
+        self.control: Path | None = None
         self._stack = contextlib.ExitStack()
         self._watch = Watch()
         self._bench_lost = False
@@ -99,7 +101,7 @@ class Graph:
         self.work_dir.mkdir(parents=True, exist_ok=True)
         self.environment["ROS_LOG_DIR"] = str(self.work_dir / "ros_log")
         bench = write_bench(self._resolved(), self.work_dir / "bench.toml")
-        for spec in nodes_for(self._bench, bench):
+        for spec in nodes_for(self.bench, bench):
             self._spawn(spec.name, self._node_command(spec))
         client = [sys.executable, "-m", "verification_platform.ros.client", str(bench)]
         self._spawn(CLIENT, client, pipe=True)
@@ -107,16 +109,17 @@ class Graph:
 
     def _resolved(self) -> BenchDescription:
         """The description that the nodes read: as given, or with the wires of an emulator started here."""
-        if all(bus.uri != EMULATED for bus in self._bench.bus.values()):
-            return self._bench
-        bench = write_bench(self._bench, self.work_dir / "emulated_bench.toml")
+        if all(bus.uri != EMULATED for bus in self.bench.bus.values()):
+            return self.bench
+        bench = write_bench(self.bench, self.work_dir / "emulated_bench.toml")
         dut = write_dut(self._order, self.work_dir / "emulated_dut.toml")
         command = [sys.executable, "-m", "verification_platform.bench.emulated", "--bench", str(bench)]
         command += ["--dut", str(dut), "--seed", str(self._seed), "--run-dir", str(self.work_dir)]
         self._spawn(EMULATOR, command, pipe=True)
-        engine_s = 0.0 if self._bench.bodies.engine == "built-in" else _ENGINE_S
+        engine_s = 0.0 if self.bench.bodies.engine == "built-in" else _ENGINE_S
         ready = self._expect("ready", _EMULATOR_S + engine_s)
-        return with_uris(self._bench, ready["bus"], ready["clock"])
+        self.control = Path(ready["control"])
+        return with_uris(self.bench, ready["bus"], ready["clock"])
 
     def _node_command(self, spec: NodeSpec) -> list[str]:
         command = [sys.executable, "-m", f"{PACKAGE}.{spec.executable}"]

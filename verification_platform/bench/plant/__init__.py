@@ -15,12 +15,14 @@ rigid bodies. A protocol that does not find `plant.truth` within its stated unce
 
 from __future__ import annotations
 
+from drivers.emulators.plant import Plant
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Order
 
 from .harmonic_bench import HarmonicBenchPlant
 from .parameters import PlantParameters, plant_parameters
 from .rigid import BodiesLost, RigidBodies, RotorAndFlange
+from .rotors import RotorsPlant
 from .torsion import Torsion, TorsionLaw
 from .truth import Truth
 
@@ -30,10 +32,12 @@ __all__ = [
     "PlantParameters",
     "RigidBodies",
     "RotorAndFlange",
+    "RotorsPlant",
     "Torsion",
     "TorsionLaw",
     "Truth",
     "make_plant",
+    "plant_behind_wires",
     "plant_parameters",
 ]
 
@@ -48,3 +52,12 @@ def make_plant(
     `verification_platform.bench.bodies`). Raises BenchError for a bad ``[plant]`` table.
     """
     return HarmonicBenchPlant(bench, order, plant_parameters(bench), seed, bodies)
+
+
+def plant_behind_wires(
+    bench: BenchDescription, order: Order, seed: int, bodies: RigidBodies | None = None
+) -> Plant:
+    """The plant of an emulated bench, of whichever model its ``[plant]`` table names. Raises BenchError."""
+    if bench.plant.get("model") == "rotors":
+        return RotorsPlant(bench, seed)
+    return make_plant(bench, order, seed, bodies)

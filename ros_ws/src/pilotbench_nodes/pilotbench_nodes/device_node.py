@@ -3,6 +3,9 @@
 The bus belongs to the thread of a `BusRunner`; ROS callbacks only hand set-points to it and blocks away from it. Torque
 flows only while all of this holds, and the bus thread itself asks in every cycle: the interlock is heard and permits it, the
 protocol node is heard, and its engine goes on polling.
+
+What this node says of its permission is what the drives say of themselves: 0 only once they are off, and the one on trial only
+once they are on. The interlock's self-test so measures the way to the power stage, not the way to this process.
 """
 
 from __future__ import annotations
@@ -18,8 +21,9 @@ from pilotbench_interfaces.srv import Command
 from drivers import clock
 from drivers.device import Block, CommandRefused, DeviceState, DriverError, Mode, Setpoint
 from drivers.runner import BusRunner, RunnerState
+from verification_platform.bench.alarm import Alarm
 from verification_platform.bench.description import BenchError
-from verification_platform.bench.devices import devices_on, group_for
+from verification_platform.bench.devices import devices_on, family, group_for
 from verification_platform.bench.interlock import InterlockState as State
 from verification_platform.bench.interlock import NodeState
 from verification_platform.bench.liveness import HANG_FACTOR, Peer
@@ -61,6 +65,8 @@ class _Listener:
             ("protocol_node", protocol, self.protocol),
         ):
             age_s = silence.age_s(now_s)
+            if not silence.ever_heard:
+                return f"{name} has not been heard yet"
             if age_s > peer.limit_s(silence_s):
                 return (
                     f"{name} has died"
@@ -83,6 +89,9 @@ class DeviceNode(BenchNode):
         self._devices = tuple(devices_on(self.bench, self._bus))
         self._runner: BusRunner | None = None
         self._interlock = (State.DISARMED, 0, "")  # state, permission, reason: replaced as one
+        self._on_trial = False  # the interlock tests itself
+        self._rehearsed = 0  # the permission under which the rehearsal for that was begun
+        self._held = 0  # the last permission under which torque could flow
         self._lease = -1
         self._bus_listener, self._ros_listener = (
             _Listener(2.0 * self.period_s),
@@ -103,6 +112,8 @@ class DeviceNode(BenchNode):
         )
         self.create_subscription(Heartbeat, LEASE_TOPIC, self._protocol_heard, heartbeat(self.silence_s))
         self.create_service(Command, f"{self.get_name()}/command", self._command)
+        # The bus thread wakes this one up: what others must know does not wait for the next heartbeat.
+        self._changed = self.create_guard_condition(self.send_heartbeat)
         self.create_timer(0.1, self._show_state)
         self.create_timer(1.0, self._show_statistics)
 
@@ -113,6 +124,11 @@ class DeviceNode(BenchNode):
         self._interlock = (State(message.state), message.permission, message.reason)
         for listener in self._listeners:
             listener.interlock.heard()
+        self._on_trial = message.on_trial
+        if self._interlock[0] is not State.ARMED:
+            self._rehearsed = 0
+        elif message.on_trial and message.permission != self._rehearsed:
+            self._rehearse(message.permission)
         if self._permission() != self._told_permission:
             self.send_heartbeat()  # the interlock measures how fast this is
 
@@ -142,14 +158,32 @@ class DeviceNode(BenchNode):
         return self._forbidden(self._bus_listener) or self._last_forbidden
 
     def _permission(self) -> int:
-        """The interlock's permission under which torque may flow here; 0 for none."""
+        """The interlock's permission under which torque may flow here; 0 for none, and the drives are off."""
         runner = self._runner
         forbidden = self._forbidden(self._ros_listener)
         # The bus thread asks only while there is torque; this thread asks all the time.
         self._last_forbidden = forbidden if self._interlock[0] is State.ARMED else None
-        if runner is None or runner.state is not RunnerState.RUNNING or forbidden is not None:
+        if runner is None:
             return 0
-        return self._interlock[1]
+        if runner.state is not RunnerState.RUNNING or runner.failure is not None or forbidden is not None:
+            return self._held if runner.torque else 0
+        permission = self._interlock[1]
+        if self._on_trial and self._roles and not (permission == self._rehearsed and runner.rehearsed):
+            return 0  # not before the drives are on
+        self._held = permission
+        return permission
+
+    def _rehearse(self, permission: int) -> None:
+        """The self-test: every drive of this bus on, with nothing to do; the bus thread takes the torque off again."""
+        runner = self._runner
+        if runner is None or not self._roles or self._forbidden(self._ros_listener) is not None:
+            return  # and tried again with the interlock's next message
+        self._rehearsed = permission
+        setpoints = {
+            role.device: _at_rest(self._modes[role.device], runner, role.device)
+            for role in self._roles.values()
+        }
+        runner.rehearse(setpoints, min(role.max_rate.velocity for role in self._roles.values()))
 
     # ------------------------------------------------------------------ set-points
 
@@ -185,6 +219,8 @@ class DeviceNode(BenchNode):
 
     def _go(self, runner: BusRunner, request: Command.Request, response: Command.Response) -> None:
         forbidden = self._forbidden(self._ros_listener)
+        if forbidden is None and self._on_trial:
+            forbidden = "the interlock is testing itself"
         if forbidden is not None:
             response.outcome, response.reason = Command.Response.NOT_PERMITTED, forbidden
             return
@@ -206,6 +242,12 @@ class DeviceNode(BenchNode):
         stamp_ns = round(float(block.stamps_s[0]) * 1e9) + self._utc_offset_ns
         self._samples.publish(encode_block(block, stamp_ns))
 
+    def send_heartbeat(self) -> None:
+        """First the news, then what follows from it here."""
+        super().send_heartbeat()
+        if self.node_state in (NodeState.ERROR, NodeState.LOST) and self.active:
+            self.trigger_deactivate()
+
     def beat(self, message: Heartbeat) -> None:
         self._watch()
         message.state, message.detail = int(self.node_state), self.detail
@@ -214,11 +256,11 @@ class DeviceNode(BenchNode):
     def _watch(self) -> None:
         """A runner that has tripped or lost its wire makes this node inactive, with the reason."""
         runner = self._runner
-        if runner is not None and runner.failure is not None and self.node_state is not NodeState.ERROR:
-            self.node_state, self.detail = NodeState.ERROR, runner.failure
-            self.get_logger().error(runner.failure)
-        if self.node_state is NodeState.ERROR and self.active:
-            self.trigger_deactivate()
+        if runner is None or runner.failure is None or self.node_state in (NodeState.ERROR, NodeState.LOST):
+            return
+        self.node_state = NodeState.LOST if runner.lost else NodeState.ERROR
+        self.detail = runner.failure
+        self.get_logger().error(runner.failure)
 
     def _show_state(self) -> None:
         runner = self._runner
@@ -268,6 +310,11 @@ class DeviceNode(BenchNode):
     def configure(self) -> None:
         """Open the bus, identify every device, arm their watchdogs; the samples begin to flow, torque is off."""
         group = group_for(self.bench, self._bus)
+        of = family(self.bench, self._bus)
+        self._modes = {
+            role.device: of.describe(self.bench.device[role.device].model).modes
+            for role in self._roles.values()
+        }
         rows = max(1, round(_BLOCK_HEARTBEATS * self.period_s / group.period_s))
         self._runner = BusRunner(
             group,
@@ -275,6 +322,8 @@ class DeviceNode(BenchNode):
             block_rows=rows,
             lease_s=HANG_FACTOR * self.silence_s,
             guard=self._guard,
+            on_change=self._changed.trigger,
+            urgent=Alarm(self.bench.interlock, group.channels),
         )
         self._runner.start()
         for identity in self._runner.identities:
@@ -290,7 +339,7 @@ class DeviceNode(BenchNode):
     def deactivate(self) -> None:
         """Torque off on every actuator of this bus."""
         runner = self._runner
-        if runner is None or runner.state is not RunnerState.RUNNING:
+        if runner is None or runner.state is not RunnerState.RUNNING or runner.failure is not None:
             return
         for role in self._roles.values():
             runner.rest(role.device)
@@ -300,6 +349,15 @@ class DeviceNode(BenchNode):
         runner, self._runner = self._runner, None
         if runner is not None:
             runner.stop(timeout_s=2.0)
+
+
+def _at_rest(modes: tuple[Mode, ...], runner: BusRunner, device: str) -> Setpoint:
+    """A set-point under which nothing moves: no torque where the drive can be told so, else no speed, else where it is."""
+    if Mode.TORQUE in modes:
+        return Setpoint(Mode.TORQUE, 0.0, 1.0)
+    if Mode.VELOCITY in modes:
+        return Setpoint(Mode.VELOCITY, 0.0, 1.0)
+    return Setpoint(Mode.POSITION, runner.measured(device, Mode.POSITION), 0.01)
 
 
 def main() -> None:

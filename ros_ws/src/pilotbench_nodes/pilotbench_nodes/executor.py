@@ -150,7 +150,11 @@ class KeepingExecutor(SingleThreadedExecutor):
                 self._entities.close()
             self._entities = _Entities(self)
         entities = self._entities
-        entities.fill(self._guard)
+        try:
+            entities.fill(self._guard)
+        except InvalidHandle:  # destroyed by another thread since they were collected
+            self._stale = True
+            return
         wait_set = entities.wait_set
         wait_set.wait(timeout_ns)
         if not self.context.ok():
@@ -182,7 +186,8 @@ class KeepingExecutor(SingleThreadedExecutor):
             if service.handle.pointer in services:
                 self._run(self._take_service(service))
         for waitable in ready:
-            self._run(self._take_waitable(waitable))
+            with contextlib.suppress(InvalidHandle):  # destroyed by what ran just now, or by another thread
+                self._run(self._take_waitable(waitable))
 
     def _run(self, take: Any) -> None:
         """Run a callback to its end, or to where it waits for something."""

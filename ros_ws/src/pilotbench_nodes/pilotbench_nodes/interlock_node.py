@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 
 from pilotbench_interfaces.msg import Heartbeat, InterlockState, SampleBlock
-from pilotbench_interfaces.srv import Arm
+from pilotbench_interfaces.srv import Arm, GiveBack, LockOut
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.task import Future
 from std_srvs.srv import Trigger
@@ -14,6 +15,7 @@ from drivers import clock
 from verification_platform.bench.description import TripLimit
 from verification_platform.bench.interlock import Interlock, InterlockError, NodeState
 from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.bench.lockout import Lockout, LockoutError
 from verification_platform.records.cdr import decode_block
 from verification_platform.ros.graph import PROTOCOL, RECORDER, device_buses, device_node_name
 
@@ -35,8 +37,12 @@ class InterlockNode(BenchNode):
             channels,
             self.bench.interlock.limits,
             self.silence_s,
+            estops=self.bench.interlock.estop,
+            torque_off_s=self.bench.interlock.torque_off,
         )
+        self._lockout, self._locked = Lockout.of(self.bench.bench.id), ""
         self._told = (State.DISARMED, 0)
+        self._trip, self._trip_utc_s, self._trip_at_s = self._interlock.trip, 0.0, 0.0
         self._number = 0
         self._arming: Future | None = None
         self._publisher = self.create_publisher(InterlockState, INTERLOCK_TOPIC, heartbeat(self.silence_s))
@@ -49,6 +55,8 @@ class InterlockNode(BenchNode):
         self.create_service(Trigger, "interlock/disarm", self._disarm)
         self.create_service(Trigger, "interlock/reset", self._reset)
         self.create_service(Trigger, "estop", self._estop)
+        self.create_service(LockOut, "interlock/lock_out", self._take_key)
+        self.create_service(GiveBack, "interlock/give_back", self._give_back_key)
         self._odd = False
         self.create_timer(self.period_s / 2.0, self._tick)
 
@@ -67,19 +75,28 @@ class InterlockNode(BenchNode):
 
     def _tick(self) -> None:
         self.renew_hold()
+        self._look_for_keys()
         self._interlock.tick(clock.now())
         self._publish_changes()
         self._odd = not self._odd
         if self._odd:
             self._publish()
 
+    def _look_for_keys(self) -> None:
+        refusal = self._lockout.refusal()
+        if refusal != self._locked:
+            self._locked = refusal
+            self.get_logger().warning(refusal or "every key of the cell is back")
+        self._interlock.lock_out(refusal, clock.now())
+
     # ------------------------------------------------------------------ voice
 
     def _publish_changes(self) -> None:
         """A trip must not wait for the next heartbeat."""
-        now = (self._interlock.state, self._interlock.permission)
+        now, trip = (self._interlock.state, self._interlock.permission), self._interlock.trip
+        if trip is not self._trip:
+            self._trip, self._trip_utc_s, self._trip_at_s = trip, time.time(), clock.now()
         if now != self._told:
-            trip = self._interlock.trip
             if trip is not None and trip.cause != "self_test":
                 self.get_logger().error(f"trip: {trip.reason}")
             self._publish()
@@ -96,9 +113,13 @@ class InterlockNode(BenchNode):
             machine=self.machine,
             state=int(lock.state),
             permission=lock.permission,
+            on_trial=lock.on_trial,
             self_test_latency=lock.self_test_latency_s,
+            lockout=self._locked,
         )
         if trip is not None:
+            message.tripped.sec, message.tripped.nanosec = divmod(round(self._trip_utc_s * 1e9), 10**9)
+            message.tripped_at = self._trip_at_s
             message.cause, message.subject, message.reason = trip.cause, trip.subject, trip.reason
         self._publisher.publish(message)
 
@@ -112,9 +133,12 @@ class InterlockNode(BenchNode):
         if self.node_state is not NodeState.ACTIVE:
             response.reason = "interlock_node is not active"
             return response
+        self._look_for_keys()
         try:
             self._interlock.arm(clock.now(), limits)
         except InterlockError as error:
+            # Right after the start the first heartbeats and samples may still be missing; a trip or a key stays.
+            response.passing = self._interlock.state is State.DISARMED and not self._locked
             response.reason = str(error)
             return response
         self._publish_changes()
@@ -126,7 +150,7 @@ class InterlockNode(BenchNode):
         response.self_test_latency = self._interlock.self_test_latency_s
         if response.armed:
             self.get_logger().info(
-                f"armed; self-test took the permission away in {response.self_test_latency * 1e3:.1f} ms"
+                f"armed; in the self-test every drive was off after {response.self_test_latency * 1e3:.1f} ms"
             )
         else:
             self.get_logger().error(f"not armed: {response.reason}")
@@ -140,12 +164,35 @@ class InterlockNode(BenchNode):
 
     def _reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         trip = self._interlock.trip
-        self._interlock.reset()
+        self._look_for_keys()
+        try:
+            self._interlock.reset(clock.now())
+        except InterlockError as error:
+            response.message = str(error)
+            return response
         self._publish_changes()
         response.success, response.message = (
             True,
             f"was: {trip.reason}" if trip is not None else "there was no trip",
         )
+        return response
+
+    def _take_key(self, request: LockOut.Request, response: LockOut.Response) -> LockOut.Response:
+        try:
+            response.pin, response.taken = self._lockout.take(request.who, request.why), True
+        except LockoutError as error:
+            response.reason = str(error)
+        self._look_for_keys()
+        self._publish_changes()
+        return response
+
+    def _give_back_key(self, request: GiveBack.Request, response: GiveBack.Response) -> GiveBack.Response:
+        try:
+            self._lockout.give_back(request.who, request.pin)
+            response.given_back = True
+        except LockoutError as error:
+            response.reason = str(error)
+        self._look_for_keys()
         return response
 
     def _estop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

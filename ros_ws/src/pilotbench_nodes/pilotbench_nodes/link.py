@@ -22,10 +22,13 @@ from verification_platform.bench.liveness import Peer
 from verification_platform.bench.silence import Silence
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.records.cdr import decode_block
-from verification_platform.ros.graph import device_buses, device_node_name
+from verification_platform.ros.graph import RECORDER, device_buses, device_node_name
 
 from .bench_node import BenchNode
 from .qos import INTERLOCK_TOPIC, MARKS, MARKS_TOPIC, SAMPLES, heartbeat, samples_topic
+
+#: Causes of a trip after which the run is INVALID rather than ABORTED_SAFETY.
+_SPOILS = ("lost", "stream")
 
 
 class Link:
@@ -113,16 +116,30 @@ class Link:
         """Raises BenchTrip unless the interlock is heard and says that the bench is armed."""
         message, age_s = self._interlock, self._silence.age_s(clock.now())
         if message.state == State.TRIPPED:
-            # Samples lost on the way to the disk spoil the run; they are no danger.
-            raise BenchTrip(
-                message.reason, safety=not (message.cause == "error" and message.subject == "recorder_node")
-            )
+            raise self.trip(message.reason)
         if self._process.alive() is False:
             raise BenchTrip("interlock_node has died")
         if age_s > self._process.limit_s(self._node.silence_s):
             raise BenchTrip(f"interlock_node has not been heard for {age_s * 1e3:.0f} ms")
         if message.state != State.ARMED:
             raise BenchTrip("the interlock was disarmed during the run")
+
+    def trip(self, otherwise: str) -> BenchTrip:
+        """The trip in force; `otherwise` is what is known of it when the interlock has not spoken yet.
+
+        A wire or a device that is gone, and samples that were lost on the way to the disk, spoil the run; what anybody asked
+        of the bench was no danger.
+        """
+        message = self._interlock
+        if message.state != State.TRIPPED:
+            return BenchTrip(otherwise)
+        spoilt = message.cause in _SPOILS or (message.cause, message.subject) == ("error", RECORDER)
+        return BenchTrip(message.reason, safety=not spoilt)
+
+    @property
+    def interlock(self) -> InterlockState:
+        """What the interlock said last."""
+        return self._interlock
 
     @property
     def tripped_by(self) -> str:

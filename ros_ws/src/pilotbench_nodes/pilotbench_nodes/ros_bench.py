@@ -10,6 +10,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from pilotbench_interfaces.srv import Arm, Command, StartRecording, StopRecordin
 from std_srvs.srv import Trigger
 
 from drivers import clock
-from drivers.device import Block, CommandRefused, Mode, Setpoint
+from drivers.device import Block, CommandRefused, CycleStatistics, Mode, Setpoint
+from drivers.lateness import during
 from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.engine.run_folder import RunFolder
@@ -41,6 +43,7 @@ _COMMAND_S, _ARM_S, _SEAL_S = 2.0, 5.0, 60.0
 _FAILED_S = 0.5
 #: Evidence of the bench about this run, beside the recording.
 EVIDENCE_FILE = "bench.json"
+_TOLD = {field.name for field in fields(CycleStatistics)}
 
 
 class RosBench:
@@ -58,6 +61,7 @@ class RosBench:
         bench = folder.bench
         self._bus = {role: bench.device[record.device].bus for role, record in bench.actuator.items()}
         self._limits = SafetyEnvelope.from_bench(bench, folder.order).trip_limits()
+        self._before = _statistics(link)  # told once a second: the run's are right to within that
         self._started = False
         self._recording = False
         self._marks = 0
@@ -97,8 +101,7 @@ class RosBench:
             answer = self._link.call(self._link.arm, request, _ARM_S)
             if answer.armed:
                 break
-            # Right after the start the first heartbeats and samples may still be missing.
-            if "self-test" in answer.reason or self._link.tripped_by or time.monotonic() > deadline_s:
+            if not answer.passing or time.monotonic() > deadline_s:
                 raise BenchTrip(f"the bench could not be armed: {answer.reason}")
             self._pause(0.05)
         self._evidence["interlock_self_test_latency_s"] = answer.self_test_latency
@@ -148,13 +151,10 @@ class RosBench:
         if answer.outcome == Command.Response.REFUSED:
             raise CommandRefused(role, answer.reason)
         # The interlock knows the first cause; the device only what it saw of it.
-        raise BenchTrip(self._first_cause(answer.reason))
-
-    def _first_cause(self, otherwise: str) -> str:
         deadline_s = time.monotonic() + 0.1
         while not self._link.trip_reason and time.monotonic() < deadline_s:
             self._pause(0.005)
-        return self._link.trip_reason or otherwise
+        raise self._link.trip(answer.reason)
 
     # ------------------------------------------------------------------ stream, marks, prompts
 
@@ -231,7 +231,10 @@ class RosBench:
         """How well the bench kept its time, and how fast its interlock was: evidence, not a result."""
         if not self._evidence:
             return
-        self._evidence["buses"] = dict(self._link.statistics)
+        self._evidence["buses"] = {
+            bus: asdict(during(self._before.get(bus, CycleStatistics()), statistics))
+            for bus, statistics in _statistics(self._link).items()
+        }
         if self._link.trip_reason:
             self._evidence["trip"] = self._link.trip_reason
         text = json.dumps(self._evidence, ensure_ascii=False, indent=1, default=str) + "\n"
@@ -245,3 +248,11 @@ class RosBench:
         except (BenchTrip, CommandRefused, OSError, ValueError):
             return True
         return False
+
+
+def _statistics(link: Link) -> dict[str, CycleStatistics]:
+    """What the buses last told of themselves; those that have not told anything yet are missing."""
+    return {
+        bus: CycleStatistics(**{key: value for key, value in told.items() if key in _TOLD})
+        for bus, told in dict(link.statistics).items()
+    }

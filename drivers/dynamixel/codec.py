@@ -1,0 +1,285 @@
+"""Dynamixel protocol 2.0 on the wire: bytes ↔ values, no I/O and no clock (ROBOTIS e-manual, "Protocol 2.0").
+
+A packet is header FF FF FD 00, id, length (little-endian, of all that follows), instruction, parameters, CRC-16
+(polynomial 8005h, start 0, not reflected, over everything before it). What would look like a header within
+instruction and parameters is stuffed: FF FF FD becomes FF FF FD FD, and length and CRC count the stuffed bytes.
+
+A fast answer is one packet of id FEh that several devices write one after another: error, id, data and CRC of
+each; the CRCs go on from the beginning of the packet, and nothing in it is stuffed. Whatever stands before the first
+CRC that is wrong is sound, whatever stands behind it is lost.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cache
+
+HEADER = b"\xff\xff\xfd\x00"
+BROADCAST = 0xFE
+HIGHEST_ID = 252
+#: Header, id, length.
+PREFIX_BYTES = 7
+#: A status without parameters: prefix, instruction, error, CRC.
+STATUS_BYTES = 11
+#: Error, id and CRC of one device in a fast answer; and what stands before the first of them.
+FAST_BYTES, FAST_PREFIX_BYTES = 4, 8
+ALERT = 0x80
+_FAST_HEAD = struct.Struct("<BHB")
+_STUFFED, _PLAIN = b"\xff\xff\xfd\xfd", b"\xff\xff\xfd"
+
+
+class Instruction(IntEnum):
+    PING = 0x01
+    READ = 0x02
+    WRITE = 0x03
+    REG_WRITE = 0x04
+    ACTION = 0x05
+    FACTORY_RESET = 0x06
+    REBOOT = 0x08
+    CLEAR = 0x10
+    STATUS = 0x55
+    SYNC_READ = 0x82
+    SYNC_WRITE = 0x83
+    FAST_SYNC_READ = 0x8A
+    BULK_READ = 0x92
+    BULK_WRITE = 0x93
+    FAST_BULK_READ = 0x9A
+
+
+class Refusal(IntEnum):
+    """Error number of a status, bits 0 to 6."""
+
+    NONE = 0
+    RESULT = 1
+    INSTRUCTION = 2
+    CRC = 3
+    RANGE = 4
+    LENGTH = 5
+    LIMIT = 6
+    ACCESS = 7
+
+
+REFUSAL_TEXTS: Mapping[int, str] = {
+    Refusal.RESULT: "could not carry out the instruction",
+    Refusal.INSTRUCTION: "unknown instruction, or action without a registered write",
+    Refusal.CRC: "CRC of the instruction is wrong",
+    Refusal.RANGE: "value out of range (or the bus watchdog has tripped)",
+    Refusal.LENGTH: "fewer bytes than the register has",
+    Refusal.LIMIT: "value beyond its limit",
+    Refusal.ACCESS: "no such address, read only, or EEPROM while torque is on",
+}
+
+#: Parameters of "clear": reset the count of turns.
+CLEAR_TURNS = b"\x01\x44\x58\x4c\x22"
+
+
+def _byte_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        crc = byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x8005 if crc & 0x8000 else 0)) & 0xFFFF
+        table.append(crc)
+    return tuple(table)
+
+
+_CRC = _byte_table()
+
+
+@cache
+def _pair_table() -> tuple[int, ...]:
+    """CRC of every pair of bytes: two bytes a step are four times as fast as one (45 against 174 µs for 150 bytes).
+
+    `fastcrc` (Rust) takes 2 µs; the 120 bytes of a cycle are no reason for a compiled dependency.
+    """
+    return tuple((first << 8 & 0xFF00) ^ _CRC[first >> 8 ^ second] for first in _CRC for second in range(256))
+
+
+def crc16(data: bytes, start: int = 0) -> int:
+    """CRC-16/UMTS, going on from `start`.
+
+    >>> hex(crc16(b"123456789"))
+    '0xfee8'
+    """
+    crc, odd = start, len(data) & 1
+    if odd:
+        crc = (crc << 8 & 0xFF00) ^ _CRC[crc >> 8 ^ data[0]]
+    pairs = _pair_table()
+    for pair in struct.unpack_from(f">{len(data) >> 1}H", data, odd):
+        crc = pairs[crc ^ pair]
+    return crc
+
+
+def stuff(body: bytes) -> bytes:
+    return body.replace(_PLAIN, _STUFFED)
+
+
+def unstuff(body: bytes) -> bytes:
+    return body.replace(_STUFFED, _PLAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """An instruction or a status, without stuffing."""
+
+    id: int
+    instruction: int
+    parameters: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What one device answered."""
+
+    id: int
+    error: int
+    data: bytes = b""
+
+    @property
+    def alert(self) -> bool:
+        """The device has a hardware error; its register says which."""
+        return bool(self.error & ALERT)
+
+    @property
+    def refusal(self) -> int:
+        return self.error & 0x7F
+
+
+def pack(device: int, instruction: int, parameters: bytes = b"") -> bytes:
+    """The bytes of a packet. Raises ValueError for an impossible id."""
+    if not (0 <= device <= HIGHEST_ID or device == BROADCAST):
+        raise ValueError(f"id {device} is outside 0…{HIGHEST_ID}")
+    body = stuff(bytes((instruction,)) + parameters)
+    packet = HEADER + struct.pack("<BH", device, len(body) + 2) + body
+    return packet + crc16(packet).to_bytes(2, "little")
+
+
+def pack_status(device: int, error: int, data: bytes = b"") -> bytes:
+    return pack(device, Instruction.STATUS, bytes((error,)) + data)
+
+
+def unpack(raw: bytes, *, verified: bool = False) -> Packet:
+    """Raises ValueError for whatever is no whole packet with a right CRC (unless that is `verified` already)."""
+    if not verified:
+        _verify(raw)
+    fast = raw[4] == BROADCAST and raw[7] == Instruction.STATUS
+    body = raw[7:-2] if fast else unstuff(raw[7:-2])
+    return Packet(raw[4], body[0], body[1:])
+
+
+def unpack_status(raw: bytes, *, verified: bool = False) -> Status:
+    """Status of one device. Raises ValueError for anything else."""
+    if not verified:
+        _verify(raw)
+    body = unstuff(raw[7:-2])
+    if body[0] != Instruction.STATUS or raw[4] == BROADCAST or len(body) < 2:
+        raise ValueError(f"{raw.hex(' ')} is no status of one device")
+    return Status(raw[4], body[1], body[2:])
+
+
+def _verify(raw: bytes) -> None:
+    if len(raw) < 10 or raw[:4] != HEADER:
+        raise ValueError(f"{raw.hex(' ')} is no packet")
+    if PREFIX_BYTES + int.from_bytes(raw[5:7], "little") != len(raw):
+        raise ValueError(f"length of {raw.hex(' ')} is wrong")
+    if crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
+        raise ValueError(f"CRC of {raw.hex(' ')} is wrong")
+
+
+# ── fast answers ──
+
+
+def fast_bytes(sizes: Iterable[int]) -> int:
+    """Length of the fast answer that carries so many data bytes of each device."""
+    return FAST_PREFIX_BYTES + sum(FAST_BYTES + size for size in sizes)
+
+
+def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[bytes]:
+    """What each device adds in its turn; `sizes` are those of all devices asked, so that the length is right even
+    when the answer ends early.
+    """
+    length = fast_bytes(sizes) - PREFIX_BYTES
+    head = HEADER + _FAST_HEAD.pack(BROADCAST, length, Instruction.STATUS)
+    crc = 0
+    for status in statuses:
+        segment = head + bytes((status.error, status.id)) + status.data
+        crc = crc16(segment, crc)
+        segment += crc.to_bytes(2, "little")
+        crc = crc16(segment[-2:], crc)
+        yield segment
+        head = b""
+
+
+def unpack_fast(raw: bytes, wanted: Sequence[tuple[int, int]]) -> list[Status]:
+    """The sound beginning of a fast answer to a request for `wanted` (id, bytes), in order."""
+    length = fast_bytes(size for _, size in wanted) - PREFIX_BYTES
+    if raw[:FAST_PREFIX_BYTES] != HEADER + _FAST_HEAD.pack(BROADCAST, length, Instruction.STATUS):
+        return []
+    # The last CRC speaks for the whole; only when it does not are those of the parts looked at.
+    whole = len(raw) == PREFIX_BYTES + length and crc16(raw[:-2]) == int.from_bytes(raw[-2:], "little")
+    found, at, crc = [], FAST_PREFIX_BYTES, 0 if whole else crc16(raw[:FAST_PREFIX_BYTES])
+    for device, size in wanted:
+        end = at + 2 + size
+        if len(raw) < end + 2 or raw[at + 1] != device:
+            break
+        if not whole:
+            crc = crc16(raw[at:end], crc)
+            if crc.to_bytes(2, "little") != raw[end : end + 2]:
+                break
+            crc = crc16(raw[end : end + 2], crc)
+        found.append(Status(device, raw[at], raw[at + 2 : end]))
+        at = end + 2
+    return found
+
+
+# ── instructions ──
+
+
+def ping(device: int) -> bytes:
+    return pack(device, Instruction.PING)
+
+
+def read(device: int, address: int, size: int) -> bytes:
+    return pack(device, Instruction.READ, struct.pack("<HH", address, size))
+
+
+def write(device: int, address: int, data: bytes) -> bytes:
+    return pack(device, Instruction.WRITE, struct.pack("<H", address) + data)
+
+
+def reg_write(device: int, address: int, data: bytes) -> bytes:
+    return pack(device, Instruction.REG_WRITE, struct.pack("<H", address) + data)
+
+
+def sync_read(address: int, size: int, devices: Sequence[int], *, fast: bool = False) -> bytes:
+    instruction = Instruction.FAST_SYNC_READ if fast else Instruction.SYNC_READ
+    return pack(BROADCAST, instruction, struct.pack("<HH", address, size) + bytes(devices))
+
+
+def bulk_read(blocks: Sequence[tuple[int, int, int]], *, fast: bool = False) -> bytes:
+    """`blocks` of (id, address, size), each id once."""
+    instruction = Instruction.FAST_BULK_READ if fast else Instruction.BULK_READ
+    return pack(BROADCAST, instruction, b"".join(struct.pack("<BHH", *block) for block in blocks))
+
+
+def sync_write(address: int, size: int, values: Mapping[int, bytes]) -> bytes:
+    parts = [bytes((device,)) + data for device, data in values.items()]
+    return pack(BROADCAST, Instruction.SYNC_WRITE, struct.pack("<HH", address, size) + b"".join(parts))
+
+
+def bulk_write(values: Mapping[int, tuple[int, bytes]]) -> bytes:
+    """`values` by id: address and data."""
+    parts = [struct.pack("<BHH", d, address, len(data)) + data for d, (address, data) in values.items()]
+    return pack(BROADCAST, Instruction.BULK_WRITE, b"".join(parts))
+
+
+def write_all(values: Mapping[int, tuple[int, bytes]]) -> bytes:
+    """One packet for all: sync write where address and length are the same, else bulk write."""
+    places = {(address, len(data)) for address, data in values.values()}
+    if len(places) == 1:
+        address, size = places.pop()
+        return sync_write(address, size, {device: data for device, (_, data) in values.items()})
+    return bulk_write(values)

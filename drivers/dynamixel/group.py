@@ -1,0 +1,416 @@
+"""All Dynamixel servos of one line, read by one instruction: a row a cycle.
+
+A cycle: one packet with the set-points of all servos (Sync Write, or Bulk Write where their addresses differ) and behind it
+the read instruction, in one go → the servos' answers, one after another or in one packet (Fast, where every firmware can)
+→ in the time left one transaction of whoever is being switched on or is coming back.
+
+A servo that misses its turn silences those behind it, and the cycle waits for it once. It is then asked who it is
+before it is read again (a ping, the *barrier*: a servo answers in order, so nothing older can come after it). After
+`LOST_AFTER` misses it is lost, costs nothing, and is asked once a second; when it answers it is identified and set up anew
+before it counts.
+
+Torque is switched off by a packet to all that is repeated until every servo's own answer shows it; set-points are sent
+once, in the cycle they are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+
+from drivers import clock
+from drivers.bus.byte_streams import open_stream
+from drivers.bus.transport import ByteStream
+from drivers.device import (
+    Command,
+    CommandRefused,
+    DeviceState,
+    DriverError,
+    Identity,
+    IdentityMismatch,
+    Mode,
+    Row,
+    TransportLost,
+)
+from drivers.dynamixel import codec
+from drivers.dynamixel.codec import FAST_BYTES, FAST_PREFIX_BYTES, STATUS_BYTES, Status
+from drivers.dynamixel.master import BITS_PER_BYTE, LATENCY_S, DynamixelMaster, adapter_latency_s
+from drivers.dynamixel.poll import Poll, silent
+from drivers.dynamixel.script import Script, Step
+from drivers.dynamixel.servo import DynamixelServo
+from drivers.dynamixel.telemetry import SHORT_S
+from drivers.family import Column
+from drivers.realtime import AwakeClock
+
+LARGEST_LOAD = 0.8
+_START_LATENCY_S = 0.1
+_RETRIES = 2
+#: Cycles after which torque that has not gone is left to the bus watchdogs.
+_STOP_CYCLES = 10
+#: After this part of the period nothing more is begun.
+_LAST_START = 0.7
+_PACKET_BYTES = 14  # of an instruction to all, without what it says of each
+
+
+class DynamixelGroup:
+    """Implements `drivers.device.Group`. Raises ValueError when the line could not carry the cycle.
+
+    `latency_s`: what adapter and host may add to an answer; None: found out from the adapter.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        servos: Sequence[DynamixelServo],
+        columns: Sequence[Column],
+        *,
+        uri: str,
+        baudrate: int,
+        period_s: float,
+        watchdog_s: float = 0.12,
+        latency_s: float | None = None,
+        honest_wire: bool = True,
+        open_stream: Callable[[str, str, int], ByteStream] = open_stream,
+    ) -> None:
+        self._name, self._period_s, self._watchdog_s = name, period_s, watchdog_s
+        self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
+        self._latency_s, self._honest_wire = latency_s, honest_wire
+        self._servos = {servo.name: servo for servo in servos}
+        self._columns = tuple((self._servos[c.device], c.signal) for c in columns)
+        self._channels = tuple(c.channel for c in columns)
+        for servo in servos:
+            servo.cycle_s = period_s
+        load = self.planned_load()
+        if load > LARGEST_LOAD:
+            raise ValueError(
+                f"{name}: a cycle would keep the line busy for {load:.0%} of its time, at most {LARGEST_LOAD:.0%} is sound"
+            )
+        self._master: DynamixelMaster | None = None
+        self._stream: ByteStream | None = None
+        self._last_counters: dict[str, int] = {}
+        self._since_s = self._load = 0.0
+        self._turn = 0  # whose transaction comes next
+        self._polled: tuple[DynamixelServo, ...] = ()
+        self._polls: tuple[Poll, ...] = ()
+        self._alternate = period_s < SHORT_S
+        self._longer = False  # every other cycle asks for one byte more, if they are short
+        self._silent_now: set[str] = set()  # whose silence this cycle has waited for already
+        self._slice_s = max(5.0 * period_s, 0.01)
+        self._clock = AwakeClock(self._slice_s, clock.now())
+
+    # ── Group ──
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return self._channels
+
+    @property
+    def period_s(self) -> float:
+        return self._period_s
+
+    def planned_load(self) -> float:
+        """Share of a cycle that its bytes and the servos' return delays (known after `open`) take."""
+        servos = self._servos.values()
+        fast = all(servo.fast for servo in servos)
+        request = 2 * _PACKET_BYTES + sum(5 + 9 for _ in servos)
+        answers = sum((FAST_BYTES if fast else STATUS_BYTES) + s.layout.size + 1 for s in servos)
+        delays = [servo.return_delay_s for servo in servos]
+        waits = max(delays, default=0.0) if fast else sum(delays)
+        wire = (request + answers + FAST_PREFIX_BYTES * fast) * BITS_PER_BYTE / self._baudrate
+        return (wire + waits) / self._period_s
+
+    def open(self) -> list[Identity]:
+        """Open the line, identify, check, set up and arm every servo, torque off. Raises the DriverError of the first
+        one that is not in order, or when the line is too slow for the cycle.
+        """
+        self._stream = self._open_stream(self._name, self._uri, self._baudrate)
+        latency_s = adapter_latency_s(self._uri) if self._latency_s is None else self._latency_s
+        self._master = DynamixelMaster(
+            self._stream, latency_s=max(latency_s, _START_LATENCY_S), honest_wire=self._honest_wire
+        )
+        try:
+            for servo in self._servos.values():
+                servo.forget()
+            self._polled = ()
+            for servo in self._servos.values():
+                self._run(servo, servo.starting(self._watchdog_s))
+            self._check_speed(latency_s)
+        except BaseException:
+            self.hush()
+            raise
+        self._master.latency_s = latency_s
+        self._master.busy_s, self._since_s = 0.0, clock.now()
+        self._clock = AwakeClock(self._slice_s, self._since_s)
+        return [servo.identify() for servo in self._servos.values()]
+
+    def state(self, device: str) -> DeviceState:
+        return self._servo(device).state
+
+    def enable(self, device: str, mode: Mode) -> None:
+        self._servo(device).enable(mode)
+
+    def disable(self, device: str) -> None:
+        self._servo(device).disable()
+
+    def measured(self, device: str, mode: Mode) -> float:
+        return self._servo(device).values[mode.value]
+
+    def limit(self, device: str, mode: Mode) -> float:
+        return self._servo(device).limits[mode]
+
+    def cycle(self, commands: Mapping[str, Command]) -> Row:
+        """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost."""
+        row = self._exchange(commands)
+        now = self._clock.tick(clock.now())
+        first = None
+        for servo in self._servos.values():
+            servo.check_power(now)
+            first = first or servo.take_fault()
+        if first is not None:
+            raise first
+        return row
+
+    def safe_stop(self) -> None:
+        """Torque off until every servo that answers has shown it, at most so many cycles. Never raises."""
+        servos = self._servos.values()
+        for servo in servos:
+            servo.disable()
+            servo.off_wanted = servo.prepared
+        with contextlib.suppress(DriverError):
+            for _ in range(_STOP_CYCLES):
+                self._exchange({})
+                if not any(servo.torque_on for servo in servos if not servo.lost):
+                    return
+
+    def close(self) -> None:
+        """Torque off, bus watchdogs disarmed, line closed. Never raises."""
+        if self._master is None:
+            return
+        self.safe_stop()
+        for servo in self._servos.values():
+            if servo.prepared and not servo.lost and not servo.torque_on:
+                register = servo.model.registers["bus_watchdog"]
+                with contextlib.suppress(DriverError):
+                    self._ask(servo, Step(codec.write(servo.number, register.address, b"\0"), 0))
+        self.hush()
+
+    def hush(self) -> None:
+        """Close the line without another word, so that the bus watchdogs act."""
+        self._load = self.load()
+        self._line_counters()
+        if self._stream is not None:
+            with contextlib.suppress(DriverError):
+                self._stream.close()
+        self._stream = self._master = None
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """By device; the line itself under its own name."""
+        found = {servo.name: dict(servo.counters) for servo in self._servos.values()}
+        return {**found, self._name: dict(self._line_counters())}
+
+    def load(self) -> float:
+        if self._master is None:
+            return self._load
+        elapsed = clock.now() - self._since_s
+        return self._master.busy_s / elapsed if elapsed > 0 else 0.0
+
+    def store(self, device: str, register: str, value: int) -> int:
+        """Write a register for good (EEPROM included) and read it back; returns what stood there before.
+
+        Outside a run only: torque must be off. Raises CommandRefused, and whatever the servo says.
+        """
+        servo = self._servo(device)
+        if servo.torque_on or servo.enabled or servo.script is not None:
+            raise CommandRefused(device, f"register {register} is not written while torque is on")
+        if register not in servo.model.registers or not servo.model.registers[register].writable:
+            raise CommandRefused(device, f"model {servo.model.name} has no writable register {register!r}")
+        before: list[int] = []
+        self._run(servo, servo.storing(register, value, before.append))
+        return before[0]
+
+    # ── the cycle ──
+
+    def _exchange(self, commands: Mapping[str, Command]) -> Row:
+        begin_s = clock.now()
+        self._clock.tick(begin_s)
+        for device in commands:
+            self._servo(device)
+        packets = self._instructions(commands)  # all set-points are checked before the first is sent
+        live = [servo for servo in self._servos.values() if servo.polled]
+        stamp = self._read(packets, live)
+        self._serve(begin_s)
+        return Row(
+            stamp,
+            [servo.values[signal] for servo, signal in self._columns],
+            [servo.quality(signal) for servo, signal in self._columns],
+        )
+
+    def _instructions(self, commands: Mapping[str, Command]) -> bytes:
+        goals = {}
+        off = {}
+        for servo in self._servos.values():
+            goal = servo.goal(commands.get(servo.name))
+            if goal is not None:
+                goals[servo.number] = goal
+            if servo.off_wanted:
+                off[servo.number] = (servo.model.registers["torque_enable"].address, b"\0")
+        return b"".join(codec.write_all(values) for values in (off, goals) if values)
+
+    def _read(self, packets: bytes, live: Sequence[DynamixelServo]) -> float:
+        """Returns the instant of the samples: when the read instruction had arrived."""
+        master = self._opened()
+        for servo in self._servos.values():
+            servo.fresh = False
+        if not live:
+            if packets:
+                master.send(packets)
+            return clock.now()
+        self._longer = self._alternate and not self._longer
+        poll = self._poll(tuple(live))
+        found = master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast)
+        asked_s = master.instant_s
+        for servo in live:
+            if servo.number in found:
+                servo.accept(found[servo.number], asked_s)
+        for servo in silent(live, found):
+            servo.counters["crc" if master.garbled else "timeout"] += 1
+            servo.miss()
+            if not master.garbled:
+                self._silent_now.add(servo.name)  # it has cost this cycle enough
+        return asked_s
+
+    def _poll(self, live: tuple[DynamixelServo, ...]) -> Poll:
+        """Made anew only when somebody has gone or come back."""
+        if self._polled != live:
+            self._polled, self._polls = live, tuple(Poll.of(live, extra) for extra in (0, 1))
+        return self._polls[self._longer]
+
+    def _serve(self, begin_s: float) -> None:
+        """What else is due, as far as time allows: barriers, then one transaction of one script."""
+        until_s = begin_s + _LAST_START * self._period_s
+        servos = list(self._servos.values())
+        for servo in servos:
+            if (
+                servo.suspect
+                and not servo.lost
+                and servo.name not in self._silent_now
+                and clock.now() < until_s
+            ):
+                self._barrier(servo)
+            servo.lose_if_silent(clock.now())
+        self._silent_now.clear()
+        now = clock.now()
+        for servo in servos:
+            if servo.lost and servo.script is None and servo.fault is None and now >= servo.ask_again_s:
+                servo.script = servo.starting(self._watchdog_s)
+        self._turn += 1
+        for n in range(len(servos)):
+            servo = servos[(self._turn + n) % len(servos)]
+            if servo.script is not None and (servo.lost or not servo.suspect):
+                if now < until_s:
+                    self._advance(servo, servo.script)
+                return
+
+    def _barrier(self, servo: DynamixelServo) -> None:
+        try:
+            self._finish(servo, servo.identifying())
+        except IdentityMismatch as error:
+            servo.fail(error.what, 0xFF06, error.hint)
+            servo.lost = True
+        except TransportLost:
+            raise
+        except DriverError:
+            servo.miss()
+        else:
+            servo.trusted()
+
+    def _advance(self, servo: DynamixelServo, script: Script) -> None:
+        """One transaction of a script; the servo keeps it until it has ended."""
+        try:
+            step = servo.pending or next(script)
+            servo.pending = None
+            try:
+                status = self._ask(servo, step)
+            except TransportLost:
+                raise
+            except DriverError as error:
+                servo.pending = script.throw(error)
+            else:
+                servo.pending = script.send(status)
+        except StopIteration:
+            servo.script = servo.pending = None
+        except TransportLost:
+            raise
+        except DriverError as error:
+            servo.script = servo.pending = None
+            servo.script_failed(error, clock.now())
+
+    def _run(self, servo: DynamixelServo, script: Script) -> None:
+        """A whole script, outside the cycle. Raises what it raises."""
+        self._finish(servo, script, _RETRIES)
+
+    def _finish(self, servo: DynamixelServo, script: Script, retries: int = 0) -> None:
+        with contextlib.suppress(StopIteration):
+            step = next(script)
+            while True:
+                try:
+                    status = self._ask(servo, step, retries)
+                except TransportLost:
+                    raise
+                except DriverError as error:
+                    step = script.throw(error)
+                else:
+                    step = script.send(status)
+
+    def _ask(self, servo: DynamixelServo, step: Step, retries: int = 0) -> Status:
+        attempts = 1 + (retries if step.repeatable else 0)
+        while True:
+            attempts -= 1
+            try:
+                return self._opened().ask(
+                    servo.name, servo.number, step.request, step.size, servo.longest_delay_s, servo.counters
+                )
+            except TransportLost:
+                raise
+            except DriverError:
+                if attempts == 0:
+                    raise
+
+    # ── inside ──
+
+    def _check_speed(self, latency_s: float) -> None:
+        load = self.planned_load()
+        if load > LARGEST_LOAD:
+            raise DriverError(
+                self._name,
+                f"a cycle would take {load:.0%} of its time with the servos' return delay",
+                "set return delay time to 0, raise the baud rate or the cycle time",
+            )
+        if self._latency_s is None and latency_s > LATENCY_S and latency_s > LARGEST_LOAD * self._period_s:
+            raise DriverError(
+                self._name,
+                f"the adapter holds answers back for up to {latency_s * 1000 - 1:.0f} ms of a cycle of {self._period_s * 1000:g} ms",
+                "set its latency timer to 1 ms (see the warning of the start)",
+            )
+
+    def _line_counters(self) -> dict[str, int]:
+        if self._master is not None:
+            self._last_counters = {"stray": self._master.stray, "early": self._master.early}
+        return self._last_counters
+
+    def _opened(self) -> DynamixelMaster:
+        if self._master is None:
+            raise TransportLost(self._name, "the line is not open")
+        return self._master
+
+    def _servo(self, device: str) -> DynamixelServo:
+        try:
+            return self._servos[device]
+        except KeyError:
+            raise CommandRefused(
+                device, f"is not on bus {self._name}; there are {', '.join(self._servos)}"
+            ) from None

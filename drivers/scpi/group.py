@@ -1,0 +1,162 @@
+"""The SCPI instrument of one serial line or TCP connection: a row a cycle.
+
+SCPI has no addresses, so a bus carries one instrument, with address 1. It is asked when it has something new
+(`period` of its table), at most once a cycle; in between its values are GOOD up to `max_age`, then STALE. The row's
+stamp is the instant of the question: the values are those of the instrument's last update, up to `update` old.
+
+After an answer that is missing or makes no sense the next cycle resynchronises (`drivers.scpi.link`); after three the
+instrument is lost and asked who it is once a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from drivers import clock
+from drivers.bus.byte_streams import open_stream
+from drivers.bus.transport import ByteStream
+from drivers.device import (
+    Command,
+    CommandRefused,
+    DeviceState,
+    DriverError,
+    Identity,
+    Mode,
+    Row,
+    TransportLost,
+)
+from drivers.family import Column
+from drivers.scpi.device import ScpiDevice
+from drivers.scpi.link import BITS_PER_BYTE, ScpiLink
+
+LARGEST_LOAD = 0.8
+
+
+class ScpiGroup:
+    """Implements `drivers.device.Group`. Raises ValueError when the line could not carry the queries."""
+
+    def __init__(
+        self,
+        name: str,
+        device: ScpiDevice,
+        columns: Sequence[Column],
+        *,
+        uri: str,
+        baudrate: int,
+        period_s: float,
+        open_stream: Callable[[str, str, int], ByteStream] = open_stream,
+    ) -> None:
+        self._name, self._period_s, self._device = name, period_s, device
+        self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
+        self._serial = "tcp:" not in uri
+        device.ask_twice(self._serial)
+        self._columns = tuple(columns)
+        self._channels = tuple(c.channel for c in columns)
+        self._stream: ByteStream | None = None
+        self._link: ScpiLink | None = None
+        self._since_s = 0.0
+        load = self.planned_load()
+        if load > LARGEST_LOAD:
+            raise ValueError(
+                f"{name}: the query takes {load:.0%} of its time, at most {LARGEST_LOAD:.0%} is sound"
+            )
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return self._channels
+
+    @property
+    def period_s(self) -> float:
+        return self._period_s
+
+    def planned_load(self) -> float:
+        """Share of the time between two queries that one of them takes."""
+        model = self._device.model
+        spent = model.turnaround_s
+        if self._serial:
+            sent, received = len(self._device.query()), self._device.answer_bytes()
+            spent += (sent + received) * BITS_PER_BYTE / self._baudrate
+        return spent / max(model.period_s, self._period_s)
+
+    def open(self) -> list[Identity]:
+        """Open, identify, write the settings and read them back. Raises DriverError."""
+        stream = self._stream = self._open_stream(self._name, self._uri, self._baudrate)
+        try:
+            device = self._device
+            link = ScpiLink(device.name, stream, device.model.terminator, serial=self._serial)
+            self._link, self._since_s = link, clock.now()
+            device.attach(link)
+            identity = device.identify()
+            device.prepare()
+            return [identity]
+        except BaseException:
+            self.hush()
+            raise
+
+    def cycle(self, commands: Mapping[str, Command]) -> Row:
+        """Ask when there is something new. Raises CommandRefused for any command, TransportLost."""
+        for commanded in commands:
+            self._refuse(commanded)
+        if self._link is None:
+            raise TransportLost(self._name, "the line is not open")
+        device, begin = self._device, clock.now()
+        stamp = device.poll(begin) if begin >= device.next_poll_s else None
+        now = clock.now()
+        signals = [column.signal for column in self._columns]
+        return Row(
+            0.5 * (begin + now) if stamp is None else stamp,
+            [device.values[signal] for signal in signals],
+            [device.quality(signal, now) for signal in signals],
+        )
+
+    def state(self, device: str) -> DeviceState:
+        return self._known(device).state
+
+    def enable(self, device: str, mode: Mode) -> None:
+        self._refuse(device)
+
+    def disable(self, device: str) -> None:
+        """Instruments carry no torque."""
+
+    def measured(self, device: str, mode: Mode) -> float:
+        return math.nan
+
+    def limit(self, device: str, mode: Mode) -> float:
+        self._refuse(device)
+        return 0.0
+
+    def safe_stop(self) -> None:
+        """Instruments carry no torque."""
+
+    def close(self) -> None:
+        if self._link is not None:
+            self._device.local()
+        self.hush()
+
+    def hush(self) -> None:
+        if self._stream is not None:
+            with contextlib.suppress(DriverError):
+                self._stream.close()
+        self._device.detach()
+        self._stream = self._link = None
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        return {self._device.name: dict(self._device.counters)}
+
+    def load(self) -> float:
+        elapsed = clock.now() - self._since_s
+        return self._link.busy_s / elapsed if self._link is not None and elapsed > 0 else 0.0
+
+    def _known(self, device: str) -> ScpiDevice:
+        if device != self._device.name:
+            raise CommandRefused(device, f"is not on bus {self._name}; there is {self._device.name}")
+        return self._device
+
+    def _refuse(self, device: str) -> None:
+        raise CommandRefused(device, f"model {self._known(device).model.name} takes no set-points")
