@@ -111,10 +111,10 @@ def test_the_package_names_what_it_uses() -> None:
     root = parse(PACKAGE / "package.xml")
     named = {e.text for e in root if e.tag.endswith("depend")}
     cmake = (PACKAGE / "CMakeLists.txt").read_text()
-    vendors = {name for name in re.findall(r"find_package\((\w+_vendor)", cmake)}
+    vendors = set(re.findall(r"find_package\((\w+_vendor)", cmake))
     assert vendors <= named
     node = (PACKAGE / "nodes" / "bodies_node.py").read_text()
-    messages = {name for name in re.findall(r"^from (\w+)\.(?:msg|srv) import", node, re.MULTILINE)}
+    messages = set(re.findall(r"^from (\w+)\.(?:msg|srv) import", node, re.MULTILINE))
     assert messages - {"builtin_interfaces"} <= named
 
 
@@ -152,6 +152,24 @@ def test_a_model_of_ones_own_lies_beside_its_description(tmp_path: Path) -> None
     assert bench.bodies.model == tmp_path / "my_bench.sdf"
     (tmp_path / "elsewhere").mkdir()
     assert load_bench(write_bench(bench, tmp_path / "elsewhere" / "bench.toml")) == bench
+
+
+def test_the_gazebo_bench_is_the_emulated_one_with_other_bodies(
+    bench: BenchDescription, built_in: BenchDescription
+) -> None:
+    """So that a protocol's results on both can be compared."""
+    assert bench.bodies.engine == "gazebo"
+    assert built_in.bodies.engine == "built-in"
+    for table in ("bus", "device", "actuator", "fixture", "interlock", "plant"):
+        assert getattr(bench, table) == getattr(built_in, table)
+    for name, channel in bench.channel.items():
+        other = built_in.channel[name]
+        assert channel.model_copy(update={"calibration": None}) == other.model_copy(
+            update={"calibration": None}
+        )
+        if channel.calibration is not None and other.calibration is not None:
+            certificate = other.calibration.certificate.replace("EMU", "GAZ")
+            assert channel.calibration == other.calibration.model_copy(update={"certificate": certificate})
 
 
 def test_without_a_gazebo_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
