@@ -29,7 +29,7 @@ class Controller(Node):
         super().__init__("controller")
         self.states: list[tuple[float, ...]] = []
         self.clocks: list[float] = []
-        self.done = threading.Event()
+        self.done, self.running = threading.Event(), False
         self.efforts = self.create_publisher(Float64MultiArray, "effort_command", 10)
         self.create_subscription(JointState, "joint_states", self._heard, 10)
         self.create_subscription(Clock, "/clock", lambda m: self.clocks.append(_seconds(m.clock)), 10)
@@ -40,6 +40,8 @@ class Controller(Node):
         }
 
     def _heard(self, message: JointState) -> None:
+        if not self.running:
+            return
         self.states.append((_seconds(message.header.stamp), *message.position, *message.velocity))
         if len(self.states) < COUNT:
             self.send(message.velocity[0])
@@ -77,8 +79,8 @@ def main() -> None:
     threading.Thread(target=_spin, args=(executor,), daemon=True).start()
     node.call("reset", Trigger.Request())  # answered: both directions of the discovery are through
     time.sleep(0.3)
-    node.states.clear()
     node.clocks.clear()
+    node.running = True
     begun_s = time.perf_counter()
     node.send(0.0)
     assert node.done.wait(120.0), f"{len(node.states)} of {COUNT} states"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -77,3 +79,13 @@ def frozen(order: Order, tmp_path: Path) -> Callable[..., RunFolder]:
         return RunFolder.create(tmp_path / name, protocol, parameters, order, bench, seed=1, **where)
 
     return freeze
+
+
+@pytest.fixture(scope="session")
+def coverage() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("coverage_study", ROOT / "benchmarks" / "coverage.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

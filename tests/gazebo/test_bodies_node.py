@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "ros_ws" / "src" / "pilotbench_gazebo" / "nodes" / "bodies_node.py"
-COUNT = 2000
+COUNT = 800
 #: Refused on any machine; the bar of a quiet one is 1000.
 LEAST_RATE = 50
 

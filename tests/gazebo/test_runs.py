@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -22,18 +20,7 @@ from verification_platform.records import open_recording
 
 from .protocol_runs import RUNS, misses
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.gazebo, pytest.mark.timeout(600)]
-
-
-@pytest.fixture(scope="session")
-def coverage() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_study", ROOT / "benchmarks" / "coverage.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def measured(folder: RunFolder) -> list[Result]:

@@ -18,7 +18,6 @@ from verification_platform.metrology.result import RunStatus
 from verification_platform.ros import Graph
 
 from .protocol_runs import RUNS, misses
-from .test_runs import coverage as coverage
 
 pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.timeout(1200)]
 

@@ -1,7 +1,7 @@
 """What the engine needs of a bench: the one seam between a procedure and whatever turns.
 
 Implemented by the built-in simulator on virtual time (`bench.simulated`) and by the ROS graph
-(`pilotbench_nodes.ros_bench`), which in turn serves hardware, emulated wires and Gazebo alike. Nothing above
+(`pilotbench_nodes.ros_bench`), which in turn serves hardware, emulated wires and simulators alike. Nothing above
 this seam may know which one it is."""
 
 from __future__ import annotations
