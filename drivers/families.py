@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 
 from drivers.canopen.family import CANOPEN
+from drivers.canservo.family import CANSERVO
 from drivers.family import Family
 from drivers.modbus.family import MODBUS
 
 #: By name.
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, MODBUS)}
+FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, CANSERVO, MODBUS)}
 
 
 @cache

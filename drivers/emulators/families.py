@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drivers.canopen import model as canopen
+from drivers.emulators.canservo_plan import canservo_plan
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.emulators.modbus_slave import EmulatedSlave
 from drivers.family import BusPlan, DevicePlan
@@ -36,5 +37,10 @@ def _modbus(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str
     return host.serial(plan.name, plan.bitrate, slaves)
 
 
+def _canservo(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    nodes = [canservo_plan(d, plan.watchdog_s) for d in plan.devices]
+    return host.can(plan.name, folder / f"{plan.name}.sock", plan.bitrate, nodes, paced=paced)
+
+
 #: By the name of the family.
-EMULATED: Mapping[str, Emulate] = {"canopen": _canopen, "modbus": _modbus}
+EMULATED: Mapping[str, Emulate] = {"canopen": _canopen, "canservo": _canservo, "modbus": _modbus}
