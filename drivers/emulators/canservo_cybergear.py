@@ -164,10 +164,10 @@ class EmulatedCybergear(EmulatedCanServo):
         if self.run == _RUN and self._mode() is Mode.TORQUE:
             effort = value_of(ranges.torque, torque16)
             effort += value_of(ranges.kp, kp) * (
-                _value(ranges.position, position) - self.read("position", now_s)
+                value_of(ranges.position, position) - self.read("position", now_s)
             )
             effort += value_of(ranges.kd, kd) * (
-                _value(ranges.velocity, velocity) - self.read("velocity", now_s)
+                value_of(ranges.velocity, velocity) - self.read("velocity", now_s)
             )
             limit = self._float("limit_torque")
             self.drive(Mode.TORQUE, max(-limit, min(limit, effort)), now_s)
