@@ -246,13 +246,14 @@ class CybergearMotor(CanServo):
         if target != HOST:
             return None
         if kind == Type.FEEDBACK:
-            self._on_state(frame)
+            self._on_faults(frame)
             return _FEEDBACK
         return cybergear.parse_parameter(frame)[1]
 
     def _take(self, kind: int, frame: Frame, now_s: float) -> None:
         if kind == _FEEDBACK:
             found = cybergear.parse_feedback(frame, self.model.ranges)
+            self.run = Run(found.run)
             self.saturated = found.saturated
             self.put("velocity", found.velocity, now_s)
             self.put("torque", found.torque, now_s)
@@ -266,8 +267,8 @@ class CybergearMotor(CanServo):
         elif index == self.model.parameters["run_mode"]:
             self._run_mode = value[0]
 
-    def _on_state(self, frame: Frame) -> None:
-        """State and faults count whenever they come; a feedback that is late is no measurement."""
+    def _on_faults(self, frame: Frame) -> None:
+        """Faults count whenever they come; a feedback that is late says nothing else."""
         found = cybergear.parse_feedback(frame, self.model.ranges)
         if found.faults:
             self.fail(
@@ -275,7 +276,6 @@ class CybergearMotor(CanServo):
                 found.faults,
                 "remove the cause, then reopen the bench",
             )
-        self.run = Run(found.run)
 
     def _on_report(self, data: bytes) -> None:
         faults, _warnings = cybergear.parse_fault(data)

@@ -177,7 +177,8 @@ class CanServoGroup:
         begin = clock.now()
         awake = self._clock.tick(begin)
         # All set-points are checked before the first frame is sent.
-        frames = [f for servo in servos for f in servo.begin_cycle(commands.get(servo.name), awake)]
+        checked = [(servo, servo.checked(commands.get(servo.name))) for servo in servos]
+        frames = [f for servo, command in checked for f in servo.begin_cycle(command, awake)]
         for frame in frames:
             self._send(frame)
         deadline = begin + _COLLECT * self._period_s

@@ -255,14 +255,18 @@ class CanServo(ABC):
 
     # ── hot path ──
 
+    def checked(self, command: Command | None) -> Command | None:
+        """The set-point if it may be sent now. Raises CommandRefused outside the limits or of another mode."""
+        if command is None or self.state is not DeviceState.ENABLED:
+            return None
+        return self._within_limits(command)
+
     def begin_cycle(self, command: Command | None, now_s: float) -> list[Frame]:
-        """This cycle's frames. Raises CommandRefused for a set-point outside the limits or of another mode."""
+        """This cycle's frames; `command` has been checked."""
         self.fresh.clear()
         self._pending.clear()
         if self.wanted is not None and self._enable_until_s == math.inf:
             self._enable_until_s = now_s + ENABLE_S
-        if command is not None:
-            command = self._checked(command) if self.state is DeviceState.ENABLED else None
         if self.lost or now_s < self._quiet_until_s:
             return []
         if self._barrier is not None:
@@ -362,7 +366,7 @@ class CanServo(ABC):
             return Quality.STALE
         return Quality.BAD if self.saturated and signal != "temperature" else Quality.GOOD
 
-    def _checked(self, command: Command) -> Command:
+    def _within_limits(self, command: Command) -> Command:
         if command.mode is not self.wanted:
             raise CommandRefused(
                 self.name, f"a {command.mode} set-point while it is enabled for {self.wanted}"

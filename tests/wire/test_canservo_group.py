@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import can
 import pytest
 
 from drivers.bus.can_hub import Fault, FaultKind
@@ -575,6 +577,48 @@ def test_disturbed_frames_never_give_a_wrong_good_value(
                 assert before - allowed - 0.001 <= found <= bench.plant.angle[device.name] + 0.05
         assert goods >= 3
     assert group.state(device.name) is DeviceState.ENABLED
+
+
+def test_many_random_faults_give_no_wrong_value_and_no_strange_exception(bench: Bench) -> None:
+    """200 of them, on all dialects at once: lost, late, doubled, destroyed and cut frames, and frames of nobody."""
+    bench.serve_devices(*ALL)
+    group = bench.group(*ALL)
+    group.open()
+    for channel in group.channels:
+        good(group, channel)
+    draw = random.Random(4)
+    truth = {"position": 0.0, "velocity": 0.0, "torque": 0.0}
+    answers = [4 << 5 | 0x09, 5 << 5 | 0x09, 5 << 5 | 0x14, 4 << 5 | 0x1C, 0]
+    rogue = can.Bus(interface="pilotbench", channel=bench.uri.removeprefix("unix:"))
+    goods = 0
+    kinds = (FaultKind.DROP, FaultKind.DELAY, FaultKind.DUPLICATE, FaultKind.ERROR)
+    for _ in range(200):
+        if draw.random() < 0.5:
+            fault = Fault(draw.choice(kinds), skip=draw.randrange(20), delay_s=draw.uniform(0.0, 0.03))
+            bench.on_loop(lambda fault=fault: bench.hub.faults.append(fault))  # type: ignore[misc]
+        elif draw.random() < 0.5:  # cut
+            data = bytes(draw.randrange(1, 6))
+            rogue.send(can.Message(arbitration_id=draw.choice(answers), data=data, is_extended_id=False))
+            cut = 2 << 24 | draw.choice((CG.address, RS.address)) << 8 | 0xFD
+            rogue.send(can.Message(arbitration_id=cut, data=data, is_extended_id=True))
+        else:
+            stray = draw.randrange(0x500, 0x7FF)
+            rogue.send(can.Message(arbitration_id=stray, data=draw.randbytes(8), is_extended_id=False))
+        try:
+            row = cycles(group, 1)[-1]
+        except DeviceFault:
+            continue  # so many losses in a row are told as one
+        for channel, found, quality in zip(group.channels, row.values, row.quality, strict=True):
+            signal = channel.split("_")[1]
+            if quality == Quality.GOOD and signal in truth:
+                goods += 1
+                assert found == pytest.approx(truth[signal], abs=0.02), channel
+    rogue.shutdown()
+    assert goods > 500
+    assert not any(on for _, on, _, _ in bench.power), "no command came out of nowhere"
+    counted = group.counters()
+    assert counted["can0"]["foreign"] > 0
+    assert sum(c.get("missed", 0) + c.get("late", 0) for c in counted.values()) > 20
 
 
 def test_scan_finds_one_of_each(bench: Bench) -> None:
