@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from functools import cache
 
 from drivers.canopen.family import CANOPEN
+<<<<<<< HEAD
 from drivers.dbc.family import DBC
 from drivers.dynamixel.family import DYNAMIXEL
+=======
+from drivers.canservo.family import CANSERVO
+>>>>>>> canservo
 from drivers.family import Family
 from drivers.modbus.family import MODBUS
 from drivers.scpi.family import SCPI
 
 #: By name.
-FAMILIES: Mapping[str, Family] = {family.name: family for family in (CANOPEN, DBC, DYNAMIXEL, MODBUS, SCPI)}
+FAMILIES: Mapping[str, Family] = {
+    family.name: family for family in (CANOPEN, CANSERVO, DBC, DYNAMIXEL, MODBUS, SCPI)
+}
 
 
 @cache

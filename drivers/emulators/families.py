@@ -8,6 +8,7 @@ from pathlib import Path
 from drivers.canopen import model as canopen
 from drivers.dbc import model as dbc
 from drivers.dynamixel import model as dynamixel
+from drivers.emulators.canservo_plan import canservo_plan
 from drivers.emulators.dbc_sensor import DbcSensorPlan
 from drivers.emulators.dynamixel_line import DynamixelLine
 from drivers.emulators.dynamixel_servo import EmulatedDynamixel
@@ -81,9 +82,15 @@ def _dbc(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
     return host.can(plan.name, folder / f"{plan.name}.sock", plan.bitrate, seats, paced=paced)
 
 
+def _canservo(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    nodes = [canservo_plan(d, plan.watchdog_s) for d in plan.devices]
+    return host.can(plan.name, folder / f"{plan.name}.sock", plan.bitrate, nodes, paced=paced)
+
+
 #: By the name of the family.
 EMULATED: Mapping[str, Emulate] = {
     "canopen": _canopen,
+    "canservo": _canservo,
     "dbc": _dbc,
     "dynamixel": _dynamixel,
     "modbus": _modbus,

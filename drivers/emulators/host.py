@@ -39,7 +39,7 @@ class EmulatedCanNode(Protocol):
         """Power-up."""
 
     def on_frame(self, frame: Frame, now_s: float) -> None:
-        """Every frame on the bus but its own and SYNC (080h)."""
+        """Every frame on the bus but its own and, for CANopen, SYNC (080h)."""
 
     def latch(self, now_s: float) -> None:
         """SYNC, first phase: read the plant. A family without SYNC does nothing here."""
@@ -115,6 +115,7 @@ class CanRack:
     def __init__(self, hub: CanHub, around: Surroundings) -> None:
         self.hub, self._around = hub, around
         self._advance, self._loop = around.advance, around.loop
+        self.synchronous = False  # some node is CANopen: 080h is SYNC; elsewhere it is a frame like any other
         self.nodes: dict[str, Any] = {}  # EmulatedCanNode, and what its family adds for tests
         self._seats: dict[str, _NodeSeat] = {}
         self._timer_s = float("inf")
@@ -128,6 +129,8 @@ class CanRack:
             self.hub.transmit(seat, frame, self._loop.clock())
 
         seat.node = node = plan.build(self._around, send)
+        seat.synchronous = isinstance(node, EmulatedNode)
+        self.synchronous = self.synchronous or seat.synchronous
         self.hub.join(seat)
         self.nodes[plan.name], self._seats[plan.name] = node, seat
 
@@ -174,9 +177,10 @@ class _NodeSeat:
 
     def __init__(self) -> None:
         self.node: EmulatedCanNode | None = None
+        self.synchronous = False
 
     def deliver(self, frame: Frame, now_s: float) -> None:
-        if self.node is not None and frame.can_id != SYNC_ID:
+        if self.node is not None and not (self.synchronous and frame.can_id == SYNC_ID):
             self.node.on_frame(frame, now_s)
 
 
@@ -185,7 +189,7 @@ class _SyncSeat:
         self._rack = rack
 
     def deliver(self, frame: Frame, now_s: float) -> None:
-        if frame.can_id == SYNC_ID and not frame.error:
+        if self._rack.synchronous and frame.can_id == SYNC_ID and not (frame.error or frame.extended):
             self._rack.on_sync(now_s)
 
 

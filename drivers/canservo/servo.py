@@ -1,0 +1,429 @@
+"""What the servos of all three dialects have in common: health, limits, and answers that cannot be mistaken.
+
+An answer of these devices carries no cycle number. So in every cycle a servo is asked, and each answer is ticked off by
+its kind; when one is missing at the end of the cycle the next one sends no set-point but a *barrier*, a question that
+nothing else asks: CAN and the adapters keep the order of one node's frames, so whatever arrives before the barrier's
+answer belongs to a cycle that is over, and is dropped. A dialect without such a question is left alone for `SETTLE_S`.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+from drivers import clock
+from drivers.bus.frame import Frame
+from drivers.bus.transport import FrameBus
+from drivers.canservo.model import AnyModel
+from drivers.device import (
+    Command,
+    CommandRefused,
+    DeviceFault,
+    DeviceState,
+    DriverError,
+    Identity,
+    Mode,
+    Quality,
+    Signal,
+    TransportTimeout,
+    WatchdogRefused,
+)
+
+ANSWER_S = 0.05
+#: After an answer: a second device with the same id would have answered by then.
+TWIN_S = 0.008
+SETTLE_S = 0.02
+LOST_S = 0.1
+ENABLE_S = 1.5
+#: Between two readings of what changes slowly, and how old such a reading may be.
+SLOW_S, SLOW_AGE_S = 0.1, 0.5
+#: A reading beyond so many times the model's greatest value is none: a frame was damaged on its way.
+_BEYOND = 3.0
+_STEP_RAD = 0.5
+
+Found = TypeVar("Found")
+#: A frame to send, and the kind of the answer that is expected to it; None when there is none.
+Question = tuple[Frame, int | None]
+
+
+class CanServo(ABC):
+    """One servo. `serial`, when given, is the only one accepted; `limits` may only tighten those of the model."""
+
+    def __init__(
+        self,
+        name: str,
+        address: int,
+        model: AnyModel,
+        serial: str | None = None,
+        *,
+        limits: Mapping[Mode, float] | None = None,
+    ) -> None:
+        first, last = self.addresses()
+        if not first <= address <= last:
+            raise ValueError(f"{name}: address {address} is outside {first}…{last}")
+        limits = limits or {}
+        self.name, self.address, self.servo_model = name, address, model
+        self.limits = {
+            Mode.POSITION: math.inf,
+            Mode.VELOCITY: min(model.max_speed_rad_s, limits.get(Mode.VELOCITY, math.inf)),
+            Mode.TORQUE: min(model.max_torque, limits.get(Mode.TORQUE, math.inf)),
+        }
+        self.counters = {"timeout": 0, "nak": 0, "missed": 0, "late": 0, "implausible": 0}
+        self.cycle_s = 0.0
+        self._serial = serial
+        self._bus: FrameBus | None = None
+        self._on_other: Callable[[Frame], None] = lambda _: None
+        self._barrier_count = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Everything known of the device; limits and counters stay."""
+        self.values: dict[str, float] = dict.fromkeys(self.servo_model.digits, math.nan)
+        self.sampled_s: dict[str, float] = dict.fromkeys(self.servo_model.digits, -math.inf)
+        self.fresh: set[str] = set()
+        self.saturated = False
+        self.fault: DeviceFault | None = None
+        self._unread: DeviceFault | None = None
+        self.lost = self.armed = False
+        self.wanted: Mode | None = None
+        self._was_enabled = False
+        self._enable_until_s = math.inf
+        self._last_target: float | None = None
+        self._pending: set[int] = set()
+        self._barrier: int | None = None
+        self._quiet_until_s = -math.inf
+        self._missing_since_s: float | None = None
+        self._slow_s = -math.inf
+
+    # ── what a dialect fills in ──
+
+    @staticmethod
+    @abstractmethod
+    def addresses() -> tuple[int, int]:
+        """First and last."""
+
+    @abstractmethod
+    def identifiers(self) -> frozenset[tuple[bool, int]]:
+        """(extended, identifier) of every frame it may send or listens to, as far as they may collide with others'."""
+
+    @abstractmethod
+    def identify(self) -> Identity: ...
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Torque off, old fault cleared, limits written where the protocol reads them back."""
+
+    @abstractmethod
+    def arm_watchdog(self, timeout_s: float) -> None:
+        """Raises WatchdogRefused."""
+
+    def disarm_watchdog(self) -> None:
+        """At an orderly end only."""
+        self.armed = False
+
+    @abstractmethod
+    def cycle_bits(self) -> float:
+        """Bits on the wire in one cycle, both directions, in the worst case."""
+
+    @property
+    @abstractmethod
+    def drives(self) -> bool:
+        """The device says that its power stage is on."""
+
+    @abstractmethod
+    def _questions(self, command: Command | None, now_s: float) -> list[Question]:
+        """What is sent in this cycle; `command` has been checked."""
+
+    @abstractmethod
+    def _kind(self, frame: Frame) -> int | None:
+        """Which answer this is; None when it was dealt with (unasked) or cannot be read."""
+
+    @abstractmethod
+    def _take(self, kind: int, frame: Frame, now_s: float) -> None:
+        """Read an answer of this cycle. Raises ValueError."""
+
+    def _barrier_question(self, number: int) -> Question | None:
+        """A question that nothing else asks, another one each time."""
+        return None
+
+    # ── capabilities ──
+
+    @property
+    def reach_rad(self) -> float:
+        """Farthest position that the protocol can express."""
+        return math.inf
+
+    @property
+    def signals(self) -> tuple[Signal, ...]:
+        return self.servo_model.offered()
+
+    @property
+    def state(self) -> DeviceState:
+        if self.lost or self._bus is None:
+            return DeviceState.LOST
+        if self.fault is not None:
+            return DeviceState.FAULT
+        if self.wanted is None:
+            return DeviceState.OFF
+        return DeviceState.ENABLED if self.drives and self._ready() else DeviceState.READY
+
+    def _ready(self) -> bool:
+        """Set-points of the wanted mode are obeyed."""
+        return True
+
+    def enable(self, mode: Mode) -> None:
+        """Ask for torque; `state` becomes ENABLED some cycles later."""
+        if not self.armed:
+            raise WatchdogRefused(
+                self.name,
+                f"its own watchdog is not known to stand (by {self.servo_model.watchdog.by})",
+                "see the reference page of this device; torque stays refused",
+            )
+        if self.fault is not None or self.lost:
+            what = self.fault.what if self.fault else "lost"
+            raise CommandRefused(self.name, f"it has a fault ({what})", "reopen the bench")
+        if mode not in self.servo_model.modes:
+            raise CommandRefused(self.name, f"model {self.servo_model.name} has no {mode} mode")
+        if self.wanted is not mode:
+            self.wanted, self._last_target = mode, None
+            self._was_enabled, self._enable_until_s = False, math.inf
+            self._begin_enabling(mode)
+
+    @abstractmethod
+    def _begin_enabling(self, mode: Mode) -> None:
+        """The next cycles switch the device on."""
+
+    def disable(self) -> None:
+        self.wanted, self._last_target = None, None
+
+    # ── start-up: these wait ──
+
+    def attach(self, bus: FrameBus, on_other: Callable[[Frame], None], cycle_s: float) -> None:
+        """A bus has been opened: everything known so far is forgotten."""
+        self._forget()
+        self._bus, self._on_other, self.cycle_s = bus, on_other, cycle_s
+
+    def detach(self) -> None:
+        self._bus = None
+
+    @property
+    def bus(self) -> FrameBus:
+        if self._bus is None:
+            raise DriverError(self.name, "the bus is not open")
+        return self._bus
+
+    def ask(
+        self,
+        question: Frame,
+        match: Callable[[Frame], Found | None],
+        *,
+        timeout_s: float = ANSWER_S,
+        attempts: int = 1,
+    ) -> Found:
+        """Send and wait. More than one attempt only for questions that change nothing. Raises TransportTimeout."""
+        for _ in range(attempts):
+            self.bus.send(question)
+            found = self.listen(match, timeout_s)
+            if found:
+                return found[0]
+            self.counters["timeout"] += 1
+        raise TransportTimeout(
+            self.name,
+            f"address {self.address} does not answer",
+            "check power, cable, bit rate and the address in the bench file",
+        )
+
+    def listen(
+        self, match: Callable[[Frame], Found | None], timeout_s: float, *, most: int = 1
+    ) -> list[Found]:
+        """What matches within the time, at most `most`."""
+        found: list[Found] = []
+        until = clock.now() + timeout_s
+        while len(found) < most:
+            try:
+                frame = self.bus.recv(until)
+            except TransportTimeout:
+                break
+            item = match(frame)
+            if item is None:
+                self._on_other(frame)
+            else:
+                found.append(item)
+        return found
+
+    # ── hot path ──
+
+    def checked(self, command: Command | None) -> Command | None:
+        """The set-point if it may be sent now. Raises CommandRefused outside the limits or of another mode."""
+        if command is None or self.state is not DeviceState.ENABLED:
+            return None
+        return self._within_limits(command)
+
+    def begin_cycle(self, command: Command | None, now_s: float) -> list[Frame]:
+        """This cycle's frames; `command` has been checked."""
+        self.fresh.clear()
+        self._pending.clear()
+        if self.wanted is not None and self._enable_until_s == math.inf:
+            self._enable_until_s = now_s + ENABLE_S
+        if self.lost or now_s < self._quiet_until_s:
+            return []
+        if self._barrier is not None:
+            question = self._barrier_question(self._barrier_count)
+            questions = [question] if question is not None else []
+            self._barrier = questions[0][1] if questions else None
+            if self.wanted is None:  # torque off waits for nothing
+                return [f for f, _ in questions] + self.torque_off()
+            return [f for f, _ in questions]
+        asked = self._questions(command, now_s)
+        self._pending = {kind for _, kind in asked if kind is not None}
+        return [frame for frame, _ in asked]
+
+    @abstractmethod
+    def torque_off(self) -> list[Frame]:
+        """Frames that switch the device off whatever it does; sent again and again they change nothing."""
+
+    @property
+    def waiting(self) -> bool:
+        return bool(self._pending) or (self._barrier is not None and not self.lost)
+
+    def accept(self, frame: Frame, now_s: float) -> None:
+        """A frame of this device."""
+        try:
+            kind = self._kind(frame)
+            if kind is None:
+                return
+            if kind == self._barrier:
+                self._barrier = None
+                self._barrier_count += 1
+            elif self._barrier is not None or kind not in self._pending:
+                self.counters["late"] += 1  # of an earlier cycle, or twice: nobody may use it
+            else:
+                self._pending.discard(kind)
+                self._take(kind, frame, now_s)
+        except ValueError:
+            self.counters["nak"] += 1
+
+    def end_cycle(self, now_s: float) -> None:
+        """The time is up."""
+        if self.lost:
+            return
+        if not self.waiting:
+            if now_s >= self._quiet_until_s:
+                self._missing_since_s = None
+        else:
+            self.counters["missed"] += 1
+            if self._missing_since_s is None:
+                self._missing_since_s = now_s
+            if self._barrier is None:
+                question = self._barrier_question(self._barrier_count)
+                if question is None:
+                    self._quiet_until_s = now_s + SETTLE_S
+                else:
+                    self._barrier = question[1]
+            self._pending.clear()
+            if now_s - self._missing_since_s > LOST_S:
+                self.lose(f"no answer for {now_s - self._missing_since_s:.3f} s")
+        self._check(now_s)
+
+    def _check(self, now_s: float) -> None:
+        """Has the device left its state by itself, or never got there?"""
+        if self.wanted is None or self.lost or self.fault is not None:
+            return
+        if self.drives and self._ready():
+            self._was_enabled = True
+        elif self._was_enabled and not self.drives:
+            self.fail("switched off by itself", 0xFF01, "see its error display")
+        elif not self._was_enabled and now_s > self._enable_until_s:
+            self.fail("does not switch its torque on", 0xFF02, "check its supply, calibration and brake")
+
+    def put(self, signal: str, value: float, now_s: float) -> None:
+        """A reading of this cycle; one that cannot be is dropped."""
+        model = self.servo_model
+        bounds = {"velocity": model.max_speed_rad_s, "torque": model.max_torque}
+        ok = math.isfinite(value) and abs(value) <= _BEYOND * bounds.get(signal, math.inf)
+        if ok and signal == "position" and math.isfinite(self.values[signal]):
+            step = _BEYOND * model.max_speed_rad_s * (now_s - self.sampled_s[signal]) + _STEP_RAD
+            ok = abs(value - self.values[signal]) <= step
+        if not ok:
+            self.counters["implausible"] += 1
+            return
+        self.values[signal], self.sampled_s[signal] = value, now_s
+        self.fresh.add(signal)
+
+    def longest_age_s(self, signal: str) -> float:
+        """A reading so old is still GOOD; 0: only one of this cycle."""
+        return SLOW_AGE_S if signal == "temperature" else 0.0
+
+    def quality(self, signal: str, now_s: float) -> Quality:
+        if math.isnan(self.values[signal]):
+            return Quality.BAD
+        age = now_s - self.sampled_s[signal]
+        if self.lost or (signal not in self.fresh and age > self.longest_age_s(signal)):
+            return Quality.STALE
+        if signal not in self.fresh and self.longest_age_s(signal) == 0.0:
+            return Quality.STALE
+        return Quality.BAD if self.saturated and signal != "temperature" else Quality.GOOD
+
+    def _within_limits(self, command: Command) -> Command:
+        if command.mode is not self.wanted:
+            raise CommandRefused(
+                self.name, f"a {command.mode} set-point while it is enabled for {self.wanted}"
+            )
+        if command.mode is not Mode.POSITION:
+            if not abs(command.value) <= self.limits[command.mode]:
+                raise CommandRefused(
+                    self.name,
+                    f"{command.mode} set-point {command.value:g} exceeds {self.limits[command.mode]:g}",
+                )
+        else:
+            if not abs(command.value) <= self.reach_rad:
+                raise CommandRefused(
+                    self.name,
+                    f"position set-point {command.value:g} rad is beyond ±{self.reach_rad:g}, which it cannot count",
+                )
+            last = self.values["position"] if self._last_target is None else self._last_target
+            # The set-point may have skipped cycles, but never jumps.
+            if not abs(command.value - last) <= 4.0 * self.limits[Mode.VELOCITY] * self.cycle_s:
+                raise CommandRefused(
+                    self.name, f"position set-point jumps by {command.value - last:g} rad in one cycle"
+                )
+        self._last_target = command.value
+        return command
+
+    def resting(self) -> float:
+        """A set-point of the wanted mode that changes nothing."""
+        if self.wanted is None or self.wanted is Mode.TORQUE:
+            return 0.0
+        value = self.values[self.wanted.value]
+        if math.isnan(value):
+            return 0.0
+        limit = self.limits[self.wanted]
+        return max(-limit, min(limit, value))
+
+    # ── faults ──
+
+    def fail(self, what: str, code: int, hint: str) -> None:
+        """Latch a fault; the first cause is kept and raised once."""
+        if self.fault is None:
+            self.fault = self._unread = DeviceFault(self.name, what, code, hint)
+            self.disable()
+
+    def lose(self, what: str) -> None:
+        self.fail(what, 0x8130, "check power and cable, then reopen the bench")
+        self.lost = True
+
+    def take_fault(self) -> DeviceFault | None:
+        """The fault that nobody has been told of yet."""
+        fault, self._unread = self._unread, None
+        return fault
+
+    def fault_text(self, bits: int, table: Mapping[int, str]) -> str:
+        """All bits in words."""
+        words = [text for mask, text in table.items() if bits & mask]
+        return ", ".join(words) if words else "a fault that the table does not know"
+
+    @property
+    def torque_may_flow(self) -> bool:
+        return not self.lost and self.drives
