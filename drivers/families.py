@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 
 from drivers.canopen.family import CANOPEN
-<<<<<<< HEAD
+from drivers.canservo.family import CANSERVO
 from drivers.dbc.family import DBC
 from drivers.dynamixel.family import DYNAMIXEL
-=======
-from drivers.canservo.family import CANSERVO
->>>>>>> canservo
 from drivers.family import Family
 from drivers.modbus.family import MODBUS
 from drivers.scpi.family import SCPI
