@@ -387,6 +387,19 @@ class OdriveAxis(CanServo):
         elif kind == Cmd.GET_TEMPERATURE:
             self.put("temperature", second + 273.15, now_s)
 
+    def warm_up(self) -> None:
+        """Telemetry that comes by itself: from its second frame on it is known to be in step."""
+        if self.model.cyclic_s:
+            mine = odrive.can_id(self.address, Cmd.ENCODER_ESTIMATES)
+            wanted = self._answer(Cmd.ENCODER_ESTIMATES, odrive.parse_floats)
+            found = self.listen(
+                lambda f: f if f.can_id == mine and wanted(f) is not None else None,
+                3.0 * self.model.cyclic_s,
+                most=2,
+            )
+            for frame in found:
+                self._on_cyclic(frame)
+
     def _on_cyclic(self, frame: Frame) -> None:
         """The axis's own telemetry has no number: one that comes out of step may be late, and is not used."""
         first, second = odrive.parse_floats(frame.data)
