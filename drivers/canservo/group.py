@@ -141,6 +141,8 @@ class CanServoGroup:
         for servo in sorted(servos, key=lambda s: s.servo_model.watchdog.by is not WatchdogBy.BEHAVIOUR):
             servo.arm_watchdog(self._watchdog_s)
         self._drain()
+        for servo in servos:
+            servo.warm_up()
         self._clock = AwakeClock(self._slice_s, clock.now())
         return identities
 

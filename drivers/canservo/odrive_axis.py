@@ -70,6 +70,7 @@ class OdriveAxis(CanServo):
         self._heard_s: float | None = None
         self._encoder_s = -math.inf
         self._enabling: list[Frame] = []
+        self._cleared = False
 
     # ── start-up ──
 
@@ -148,11 +149,13 @@ class OdriveAxis(CanServo):
         """Torque off, errors cleared, limits and telemetry written."""
         self._send(odrive.set_axis_state(self.address, AxisState.IDLE))
         beat = self._next_heartbeat()
-        if beat.error:
+        # A watchdog set by hand may be shorter than two heartbeats: it expires while they are waited for, torque off.
+        harmless = self.model.watchdog_bit
+        if beat.error & ~harmless:
             self._send(odrive.clear_errors(self.address))
             self._next_heartbeat()
             beat = self._next_heartbeat()
-        if beat.error:
+        if beat.error & ~harmless:
             raise DeviceFault(
                 self.name,
                 f"has a fault that cannot be cleared: {self.fault_text(beat.error, self.model.faults)}",
@@ -326,6 +329,9 @@ class OdriveAxis(CanServo):
 
     def _questions(self, command: Command | None, now_s: float) -> list[Question]:
         asked: list[Question] = []
+        if not self._cleared:  # from here on the cycle feeds the watchdog that expired during the start
+            self._cleared = True
+            asked.append((odrive.padded(odrive.clear_errors(self.address)), None))
         if self.wanted is None:
             if self.drives:
                 asked += [(frame, None) for frame in self.torque_off()]
@@ -380,6 +386,19 @@ class OdriveAxis(CanServo):
             self.put("torque", second * self.model.torque_constant, now_s)
         elif kind == Cmd.GET_TEMPERATURE:
             self.put("temperature", second + 273.15, now_s)
+
+    def warm_up(self) -> None:
+        """Telemetry that comes by itself: from its second frame on it is known to be in step."""
+        if self.model.cyclic_s:
+            mine = odrive.can_id(self.address, Cmd.ENCODER_ESTIMATES)
+            wanted = self._answer(Cmd.ENCODER_ESTIMATES, odrive.parse_floats)
+            found = self.listen(
+                lambda f: f if f.can_id == mine and wanted(f) is not None else None,
+                3.0 * self.model.cyclic_s,
+                most=2,
+            )
+            for frame in found:
+                self._on_cyclic(frame)
 
     def _on_cyclic(self, frame: Frame) -> None:
         """The axis's own telemetry has no number: one that comes out of step may be late, and is not used."""

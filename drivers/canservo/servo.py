@@ -119,6 +119,10 @@ class CanServo(ABC):
     def arm_watchdog(self, timeout_s: float) -> None:
         """Raises WatchdogRefused."""
 
+    def warm_up(self) -> None:
+        """Last of the start: what a device needs so that the first cycle has all readings."""
+        return
+
     def disarm_watchdog(self) -> None:
         """At an orderly end only."""
         self.armed = False

@@ -430,6 +430,17 @@ def test_firmware_0_5_without_a_watchdog_refuses_torque(bench: Bench) -> None:
         bench.group(OD5).open()
 
 
+def test_a_watchdog_shorter_than_two_heartbeats_does_not_stand_in_its_own_way(bench: Bench) -> None:
+    """It expires while the heartbeat is waited for, torque off: no fault of the axis."""
+    bench.serve_devices(OD5, watchdog_s=0.12)
+    group = bench.group(OD5, watchdog_s=0.12)
+    group.open()
+    time.sleep(0.3)  # nor does a pause before the first cycle
+    cycles(group, 15)
+    assert group.state("OD5") is DeviceState.OFF
+    enabled(group, "OD5", Mode.VELOCITY)
+
+
 def test_firmware_0_5_with_too_long_a_watchdog_refuses_torque(bench: Bench) -> None:
     bench.serve_devices(OD5, watchdog_s=2.0)
     with pytest.raises(WatchdogRefused, match="did not expire"):
