@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cantools
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.dbc.codec import compile_field, crc8_j1850, numbers, protected
@@ -27,6 +27,7 @@ def test_crc_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("name", known_models())
+@settings(deadline=None)  # cantools reads a database meanwhile
 @given(data=st.binary(min_size=8, max_size=8))
 def test_every_field_is_read_as_cantools_reads_it(name: str, data: bytes) -> None:
     database = load_database(load_model(name).database)
@@ -60,6 +61,7 @@ def any_database(seed: int) -> str:
     return 'VERSION ""\nNS_ :\nBS_:\nBU_: H\nBO_ 1 M: 8 H\n' + "\n".join(lines) + "\n"
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.binary(min_size=8, max_size=8))
 def test_any_place_length_and_byte_order(seed: int, data: bytes) -> None:
     database = cantools.database.load_string(any_database(seed), database_format="dbc", strict=False)
