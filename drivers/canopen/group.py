@@ -173,9 +173,12 @@ class CanopenGroup:
         nodes = self._nodes.values()
         for node in nodes:
             node.attach(bus, self._handle)
+        self._drain()
+        # Nothing but reads before it is known who is there: it might be another bus.
+        identities = [self._identify(node) for node in nodes]
+        for node in nodes:
             self._send(nmt(NmtCommand.PRE_OPERATIONAL, node.node))
         self._drain()
-        identities = [node.identify() for node in nodes]
         for node in nodes:
             node.prepare(self._period_s)
         for drive in self._drives:
@@ -189,6 +192,15 @@ class CanopenGroup:
         for node in nodes:
             node.begin(self._clock.time_s)
         return identities
+
+    def _identify(self, node: CanopenNode) -> Identity:
+        try:
+            return node.identify()
+        except (
+            TransportTimeout
+        ):  # perhaps stopped by an earlier end: then it answers NMT only (CiA 301, 7.3.2.2.4)
+            self._send(nmt(NmtCommand.PRE_OPERATIONAL, node.node))
+            return node.identify()
 
     def state(self, device: str) -> DeviceState:
         return self._node(device).state

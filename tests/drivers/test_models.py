@@ -99,3 +99,10 @@ def test_unknown_model() -> None:
     for family in (canopen, modbus):
         with pytest.raises(KeyError):
             family.load_model("no_such_model")
+
+
+def test_no_two_modbus_tables_claim_the_same_device() -> None:
+    """A scan tells models apart by where their number stands and what it is."""
+    tables = [modbus.load_model(name) for name in modbus.known_models()]
+    claimed = {(table.identity_address, table.model_number) for table in tables}
+    assert len(claimed) == len(tables)

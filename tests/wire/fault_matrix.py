@@ -38,8 +38,6 @@ from drivers.bus import byte_streams, can_bus
 from drivers.bus.faulty import ON_CAN, Disturbance, Disturber, FaultyBus, FaultyStream
 from drivers.bus.frame import Frame
 from drivers.device import Block, Command, DriverError, Group, Mode, Quality, Row, Setpoint
-from drivers.dynamixel.codec import Instruction, unpack
-from drivers.dynamixel.framing import Splitter
 from drivers.emulators.families import EMULATED
 from drivers.emulators.host import EmulatorHost
 from drivers.families import FAMILIES
@@ -88,6 +86,7 @@ class Case:
     `age_s` by column, for what is not read in every cycle. For CAN: which node sends an identifier, and a foreign frame.
     """
 
+    name: str
     family: str
     devices: tuple[DevicePlan, ...]
     columns: tuple[Column, ...]
@@ -391,27 +390,26 @@ def _modbus_motion(telegram: bytes) -> object | None:
     return telegram[0] if len(telegram) > 1 and telegram[1] in (0x05, 0x06, 0x0F, 0x10) else None
 
 
-def _dynamixel_motion(packets: bytes) -> object | None:
-    """Set-points of a cycle, or a write that switches torque on; which servos they are for."""
-    splitter = Splitter(1024)
-    splitter.feed(packets)
-    while (raw := splitter.next()) is not None:
-        packet = unpack(raw)
-        address = int.from_bytes(packet.parameters[:2], "little")
-        if packet.instruction == Instruction.SYNC_WRITE and address in _DYNAMIXEL_GOALS:
-            return "set-points", bytes(packet.parameters[4 :: packet.parameters[2] + 1])
-        if packet.instruction == Instruction.WRITE and address == 64 and packet.parameters[2:] == b"\1":
-            return "torque on", packet.id
-    return None
+def _servo_motion(telegram: bytes) -> object | None:
+    """Set-point and readings in one transaction (17h), with torque on by bit 1 of the control word at its start."""
+    commands = len(telegram) > 13 and telegram[1] == 0x17 and telegram[12] & 0x02
+    return telegram[0] if commands else None
 
 
-_DYNAMIXEL_GOALS = (102, 104, 116)
-_TORQUE_PER_A = 1.783  # of the XM430-W350
+def _dynamixel_motion(telegram: bytes) -> object | None:
+    """Set-points of all servos: Sync or Bulk Write from a goal register on (102 to 116 of the X series)."""
+    found = telegram.find(b"\xff\xff\xfd\x00\xfe")
+    if found < 0 or len(telegram) < found + 10 or telegram[found + 7] not in (0x83, 0x93):
+        return None
+    address = int.from_bytes(telegram[found + 8 : found + 10], "little")
+    return "the line" if telegram[found + 7] == 0x93 or 100 <= address <= 119 else None
+
 
 CASES: Mapping[str, Case] = {
-    case.family: case
+    case.name: case
     for case in (
         Case(
+            name="canopen",
             family="canopen",
             devices=(
                 DevicePlan("AX1", 1, "cia402_servo_ax1"),
@@ -445,6 +443,7 @@ CASES: Mapping[str, Case] = {
             ),
         ),
         Case(
+            name="modbus",
             family="modbus",
             devices=(
                 DevicePlan("TQ1", 1, "modbus_torque_5nm"),
@@ -468,26 +467,61 @@ CASES: Mapping[str, Case] = {
             age_s={"housing_temperature": 3.0},
         ),
         Case(
+            name="dynamixel",
             family="dynamixel",
-            devices=tuple(DevicePlan(f"DX{n}", n, "dynamixel_xm430_w350") for n in (1, 2, 3)),
+            devices=(
+                DevicePlan("J1", 1, "dynamixel_xm430_w350"),
+                DevicePlan("J2", 2, "dynamixel_xm430_w350"),
+            ),
             columns=(
-                Column("drive_angle", "DX1", "position"),
-                Column("drive_speed", "DX1", "velocity"),
-                Column("second_angle", "DX2", "position"),
-                Column("third_current", "DX3", "current"),
+                Column("angle_1", "J1", "position"),
+                Column("speed_1", "J1", "velocity"),
+                Column("angle_2", "J2", "position"),
             ),
             bitrate=1_000_000,
             period_s=0.01,
             truths={
-                ("DX1", "position"): Truth(slope=40.0),
-                ("DX1", "velocity"): Truth(slope=80.0, range=8.0, start=-4.0),
-                ("DX2", "position"): Truth(slope=-25.0),
-                ("DX3", "torque"): Truth(slope=20.0, range=4.0),
-                ("DX3", "current"): Truth(slope=20.0 / _TORQUE_PER_A, range=4.0 / _TORQUE_PER_A),
+                ("J1", "position"): Truth(slope=4.0),
+                ("J1", "velocity"): Truth(slope=10.0, range=4.0),
+                ("J2", "position"): Truth(slope=-3.0),
             },
-            moves={"DX1": Setpoint(Mode.VELOCITY, 3.0, 5.0), "DX2": Setpoint(Mode.TORQUE, 1.0, 5.0)},
+            moves={"J1": Setpoint(Mode.VELOCITY, 1.0, 5.0), "J2": Setpoint(Mode.VELOCITY, -1.0, 5.0)},
             motion=_dynamixel_motion,
-            rate=0.05,
+            rate=0.04,
+        ),
+        Case(
+            name="modbus-servo",
+            family="modbus",
+            devices=(DevicePlan("SV1", 1, "modbus_servo_750w"), DevicePlan("TQ1", 2, "modbus_torque_5nm")),
+            columns=(
+                Column("angle", "SV1", "position"),
+                Column("speed", "SV1", "velocity"),
+                Column("torque", "TQ1", "torque"),
+            ),
+            bitrate=115_200,
+            period_s=0.02,
+            truths={
+                ("SV1", "position"): Truth(slope=10.0),
+                ("SV1", "velocity"): Truth(slope=20.0, range=50.0),
+                ("TQ1", "torque"): Truth(slope=2.0, range=4.5),
+            },
+            moves={"SV1": Setpoint(Mode.VELOCITY, 5.0, 20.0)},
+            motion=_servo_motion,
+        ),
+        Case(
+            name="scpi",
+            family="scpi",
+            devices=(DevicePlan("PM1", 1, "scpi_power_meter_serial"),),
+            columns=(Column("voltage", "PM1", "voltage"), Column("current", "PM1", "current")),
+            bitrate=115_200,
+            period_s=0.05,
+            truths={
+                ("PM1", "voltage"): Truth(slope=2.0, range=20.0, start=20.0),
+                ("PM1", "current"): Truth(slope=0.5, range=4.0),
+                ("PM1", "power"): Truth(slope=0.5, range=4.0),
+            },
+            age_s={"voltage": 0.5, "current": 0.5},  # max_age of the model, and its averaging
+            rate=0.2,
         ),
     )
 }
