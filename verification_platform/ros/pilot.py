@@ -15,7 +15,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -71,7 +71,23 @@ class Pilot:
         self.ask(do="move", role="drive", mode="velocity", target=20.0, rate=400.0)
         if load:
             self.ask(do="move", role="load", mode="torque", target=1.0, rate=50.0)
+        self._await_torque(("drive", "load") if load else ("drive",))
         return armed
+
+    def _await_torque(self, roles: Sequence[str]) -> None:
+        """Until the drives themselves are on. What the device nodes say of them may still be of before the self-test."""
+        wanted = {self._graph.bench.actuator[role].device for role in roles}
+        deadline_s = time.monotonic() + _OFF_S
+        while time.monotonic() < deadline_s:
+            torque = {event["device"]: event["torque"] for event in self._events()}
+            if all(torque.get(device) == "on" for device in wanted):
+                return
+            time.sleep(0.005)
+        raise GraphError(f"torque is not on everywhere after {_OFF_S:g} s ({torque})")
+
+    def _events(self) -> list[dict[str, Any]]:
+        lines = (self._graph.work_dir / EVENTS).read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.endswith("}")]
 
     def recover(self) -> None:
         """After a trip whose cause is gone. Raises GraphError."""
@@ -90,8 +106,7 @@ class Pilot:
         while time.monotonic() < deadline_s:
             last = {}
             on: set[str] = set()
-            for line in (self._graph.work_dir / EVENTS).read_text(encoding="utf-8").splitlines():
-                event = json.loads(line)
+            for event in self._events():
                 name = event["device"]
                 if event["torque"] == "on":
                     on.add(name)
