@@ -37,6 +37,7 @@ ROOT, PLUGINS = CACHE / "root", CACHE / "plugins"
 PACKAGES = Path(os.environ.get("PILOTBENCH_GAZEBO_PACKAGES") or CACHE / "packages").absolute()
 LIST = WORKSPACE / "gazebo11_packages.txt"
 SOURCES = WORKSPACE / "src" / "pilotbench_gazebo" / "src"
+PLUGIN_SOURCES = ("gazebo11_lockstep.cc", "lockstep.hh")
 PLUGIN = "libpilotbench_gazebo11_lockstep.so"
 SUITE, KEYRING = "bullseye", Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TRIPLET = "x86_64-linux-gnu"
@@ -61,6 +62,7 @@ UNUSED = (
     "./usr/share/lintian",
 )
 NOT_RUN = 3
+RETRIES = 3
 
 
 class NotHere(Exception):
@@ -94,7 +96,7 @@ def install() -> None:
         say("Gazebo 11: unpacking Debian's packages into .cache/gazebo11 (once, one to two minutes) …")
         unpack(have_packages(packages))
         unpacked.write_text(packages)
-    sources = sha256(packages, *(path.read_text() for path in sorted(SOURCES.glob("*")) if path.is_file()))
+    sources = sha256(packages, *((SOURCES / name).read_text() for name in PLUGIN_SOURCES))
     if stamp(built) != sources:
         say("Gazebo 11: building the lock-step plug-in …")
         build()
@@ -169,7 +171,7 @@ def download(uris: Sequence[str]) -> None:
     (apt / "apt.conf").write_text(
         f'Dir::State "{apt}";\nDir::State::status "{apt}/status";\nDir::State::lists "{apt}/lists";\n'
         f'Dir::Cache "{apt}";\nDir::Etc::sourcelist "{apt}/sources.list";\nDir::Etc::sourceparts "-";\n'
-        f'Acquire::Languages "none";\nAcquire::Retries "3";\nAPT::Sandbox::User "root";\n'
+        f'Acquire::Languages "none";\nAcquire::Retries "{RETRIES}";\nAPT::Sandbox::User "root";\n'
         'APT::Architecture "amd64";\nAPT::Architectures { "amd64"; };\n'
     )
     say(f"Gazebo 11: downloading {len(package_names())} packages, about 160 MB, into {PACKAGES} (once) …")
@@ -229,7 +231,7 @@ def build() -> None:
     folders = [include, include / "gazebo-11", *include.glob("sdformat-*"), *(include / "ignition").iterdir()]
     made = PLUGINS / (PLUGIN + ".part")
     command = [compiler, "-std=c++17", "-O1", "-fPIC", "-shared", "-Wall", "-Wextra", "-o", str(made)]
-    command += [str(SOURCES / "gazebo11_lockstep.cc"), *(f"-isystem{folder}" for folder in folders)]
+    command += [str(SOURCES / PLUGIN_SOURCES[0]), *(f"-isystem{folder}" for folder in folders)]
     command += [f"-isystem{include / TRIPLET}", f"-L{ROOT}/usr/lib/{TRIPLET}", "-Wl,--allow-shlib-undefined"]
     command += ["-lgazebo_physics", "-lgazebo_common", "-lsdformat9"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
