@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new release of pip" || true; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup check unit graph ros-test bench clean lock
+.PHONY: help demo test setup check peers unit graph ros-test bench clean lock
 
 help:                 ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -41,9 +41,18 @@ check: setup          ## style, types and import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+PEERS := tests/wire/peers
+peers: $(PEERS)/node_modules/.ready   ## foreign protocol stacks from npm, for the tests (where npm is installed)
+
+$(PEERS)/node_modules/.ready: $(PEERS)/package-lock.json
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then cd $(PEERS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; \
+	  else echo "npm is not installed: the tests with its CANopen devices are skipped"; fi
+	@mkdir -p $(@D) && touch $@
+
 UNIT := -q -m "not ros and not slow" --doctest-modules --ignore verification_platform/ros/client.py \
 	  tests drivers verification_platform test_protocols reports
-unit: setup           ## tests that need no ROS graph, in parallel; what fails is tried once more alone (processors may be shared)
+unit: setup peers     ## tests that need no ROS graph, in parallel; what fails is tried once more alone (processors may be shared)
 	@$(BIN)/pytest -n 2 $(UNIT) || { echo "once more, what failed, alone"; $(BIN)/pytest --last-failed --last-failed-no-failures none $(UNIT); }
 
 graph: setup          ## tests that start the ROS graph on emulated wires, one after another
@@ -64,7 +73,7 @@ $(BENCH)/.ready: requirements/bench-lock.txt
 	@touch $@
 
 clean:                ## remove everything that `make` has made
-	rm -rf $(VENV) .cache ros_ws/build ros_ws/install ros_ws/log
+	rm -rf $(VENV) .cache $(PEERS)/node_modules ros_ws/build ros_ws/install ros_ws/log
 
 lock:                 ## renew requirements/lock.txt from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/lock.txt \
