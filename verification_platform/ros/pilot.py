@@ -97,6 +97,7 @@ class Pilot:
             if time.monotonic() > deadline_s:
                 raise GraphError(answer["message"])
             time.sleep(0.02)
+        self.ask(do="await_disarmed")
 
     def torque_off(self, since_s: float, device: str | None = None) -> dict[str, Any]:
         """The event with which the last drive that had torque at `since_s` (or `device`) lost it. Raises GraphError."""

@@ -23,7 +23,7 @@ from std_srvs.srv import Trigger
 
 from drivers import clock
 from drivers.realtime import die_with_parent
-from verification_platform.bench.interlock import NodeState
+from verification_platform.bench.interlock import InterlockState, NodeState
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.ros.graph import PROTOCOL, device_buses, device_node_name
 
@@ -121,6 +121,10 @@ class Pilot(BenchNode):
     def do_await_trip(self) -> dict[str, Any]:
         self._await(lambda: bool(self.link.tripped_by), "a trip")
         return self.do_state()
+
+    def do_await_disarmed(self) -> None:
+        """A reset is answered before the state that it leads to has been heard."""
+        self._await(lambda: self.link.interlock.state == InterlockState.DISARMED, "disarmed interlock")
 
     def do_recover(self) -> None:
         """After a trip: the device nodes that have an error opened anew. The interlock is not touched."""
