@@ -97,13 +97,14 @@ def _nodes(context: LaunchContext) -> list[Any]:
     """One lifecycle node an entry of the list, and the events that bring them up."""
     path = Path(LaunchConfiguration("bench").perform(context)).resolve()
     respawn = LaunchConfiguration("respawn").perform(context) == "true"
-    nodes = [_node(spec, respawn) for spec in nodes_for(load_bench(path), path)]
+    delay_s = float(LaunchConfiguration("respawn_delay").perform(context))
+    nodes = [_node(spec, respawn, delay_s) for spec in nodes_for(load_bench(path), path)]
     bring_up = BringUp(nodes)
     autostart = LaunchConfiguration("autostart").perform(context) == "true"
     return [*(bring_up.handlers() if autostart else ()), *nodes]
 
 
-def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
+def _node(spec: NodeSpec, respawn: bool, delay_s: float) -> LifecycleNode:
     return LifecycleNode(
         package=PACKAGE,
         executable=spec.executable,
@@ -112,7 +113,7 @@ def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
         parameters=[dict(spec.parameters)],
         output="both",
         respawn=respawn,
-        respawn_delay=LaunchConfiguration("respawn_delay"),
+        respawn_delay=delay_s,  # a number: launch takes no substitution here
         on_exit=None if respawn else [end_all(f"{spec.name} ended")],
         sigterm_timeout=END_S,
         sigkill_timeout=TERM_S,

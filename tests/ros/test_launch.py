@@ -102,7 +102,9 @@ def _opaque(module: Any, context: Context) -> list[Any]:
 
 
 def _started(launch_file: Callable[[str], Any], path: Path, **arguments: str) -> list[Any]:
-    context = Context(**{"bench": str(path), "respawn": "false", "autostart": "true", **arguments})
+    context = Context(
+        **{"bench": str(path), "respawn": "false", "respawn_delay": "1.5", "autostart": "true", **arguments}
+    )
     return _opaque(launch_file("bench.launch.py"), context)
 
 
@@ -220,6 +222,7 @@ def test_a_respawned_node_is_brought_up_by_itself(
 ) -> None:
     bench = Bench(_started(launch_file, bench_file, respawn="true"), Context())
     assert all(node.settings["respawn"] and node.settings["on_exit"] is None for node in bench.nodes)
+    assert {node.settings["respawn_delay"] for node in bench.nodes} == {1.5}  # a number, no substitution
     for node in reversed(bench.nodes):
         bench.start(node)
     bench.asked.clear()
