@@ -60,8 +60,8 @@ def generate_launch_description() -> LaunchDescription:
                 "respawn",
                 default_value="false",
                 choices=["true", "false"],
-                description="Start a node anew that has died. The torque is off by then and stays off until the interlock is "
-                "reset by hand. With false, which is the safe choice, the death of any node ends them all.",
+                description="Start a node anew that has died. The torque is off by then, and the node stays unconfigured until "
+                "`ros2 lifecycle` brings it up by hand. With false, the safe choice, the death of any node ends them all.",
             ),
             DeclareLaunchArgument(
                 "respawn_delay", default_value="2.0", description="Seconds before a node is started anew."
@@ -97,13 +97,14 @@ def _nodes(context: LaunchContext) -> list[Any]:
     """One lifecycle node an entry of the list, and the events that bring them up."""
     path = Path(LaunchConfiguration("bench").perform(context)).resolve()
     respawn = LaunchConfiguration("respawn").perform(context) == "true"
-    nodes = [_node(spec, respawn) for spec in nodes_for(load_bench(path), path)]
+    delay_s = float(LaunchConfiguration("respawn_delay").perform(context))
+    nodes = [_node(spec, respawn, delay_s) for spec in nodes_for(load_bench(path), path)]
     bring_up = BringUp(nodes)
     autostart = LaunchConfiguration("autostart").perform(context) == "true"
     return [*(bring_up.handlers() if autostart else ()), *nodes]
 
 
-def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
+def _node(spec: NodeSpec, respawn: bool, delay_s: float) -> LifecycleNode:
     return LifecycleNode(
         package=PACKAGE,
         executable=spec.executable,
@@ -112,7 +113,7 @@ def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
         parameters=[dict(spec.parameters)],
         output="both",
         respawn=respawn,
-        respawn_delay=LaunchConfiguration("respawn_delay"),
+        respawn_delay=delay_s,  # a number: launch takes no substitution here
         on_exit=None if respawn else [end_all(f"{spec.name} ended")],
         sigterm_timeout=END_S,
         sigkill_timeout=TERM_S,
@@ -120,7 +121,7 @@ def _node(spec: NodeSpec, respawn: bool) -> LifecycleNode:
 
 
 class BringUp:
-    """All nodes from unconfigured to active, one after the other; a respawned one by itself."""
+    """All nodes from unconfigured to active, one after the other, once."""
 
     def __init__(self, nodes: list[LifecycleNode]) -> None:
         self._nodes = nodes
@@ -166,15 +167,15 @@ class BringUp:
         return [end_all(f"{self._nodes[k].node_name} could not be {what}; its log says why")]
 
     def _started(self, k: int) -> list[Any]:
-        """The first node's start begins it all. A node that starts once more was respawned."""
+        """The first node's start begins it all. A node that starts once more was respawned: it waits for a person."""
         self._starts[k] += 1
         if self._starts[k] > 1 and not self._up:
             return [end_all(f"{self._nodes[k].node_name} died while the bench was brought up")]
-        return self._change(k, CONFIGURE) if k == 0 or self._starts[k] > 1 else []
+        return self._change(k, CONFIGURE) if k == 0 and self._starts[k] == 1 else []
 
     def _configured(self, k: int) -> list[Any]:
         if self._up:
-            return self._change(k, ACTIVATE)
+            return []
         last = k + 1 == len(self._nodes)
         return self._change(0, ACTIVATE) if last else self._change(k + 1, CONFIGURE)
 

@@ -32,7 +32,6 @@ class Controller(Node):
         self.done, self.running = threading.Event(), False
         self.efforts = self.create_publisher(Float64MultiArray, "effort_command", 10)
         self.create_subscription(JointState, "joint_states", self._heard, 10)
-        self.create_subscription(Clock, "/clock", lambda m: self.clocks.append(_seconds(m.clock)), 10)
         self.clients_by_name = {
             "pause": self.create_client(SetBool, "pause"),
             "step": self.create_client(Trigger, "step"),
@@ -79,7 +78,6 @@ def main() -> None:
     threading.Thread(target=_spin, args=(executor,), daemon=True).start()
     node.call("reset", Trigger.Request())  # answered: both directions of the discovery are through
     time.sleep(0.3)
-    node.clocks.clear()
     node.running = True
     begun_s = time.perf_counter()
     node.send(0.0)
@@ -90,12 +88,14 @@ def main() -> None:
     node.send(0.0)  # remembered, not carried out
     time.sleep(0.3)
     paused = node.states[-1] == before
+    node.create_subscription(Clock, "/clock", lambda m: node.clocks.append(_seconds(m.clock)), 10)
+    time.sleep(0.5)  # until it is discovered
     node.call("step", Trigger.Request())
     deadline_s = time.monotonic() + 10.0
-    while node.states[-1] == before and time.monotonic() < deadline_s:
+    while (node.states[-1] == before or not node.clocks) and time.monotonic() < deadline_s:
         time.sleep(0.01)
     seen = {
-        "rate": rate, "states": node.states[:COUNT], "clocks": node.clocks[:COUNT],
+        "rate": rate, "states": node.states[:COUNT], "clocks": node.clocks,
         "paused": paused, "stepped_s": node.states[-1][0] - before[0],
     }  # fmt: skip
     sys.stdout.write(json.dumps(seen) + "\n")

@@ -102,7 +102,9 @@ def _opaque(module: Any, context: Context) -> list[Any]:
 
 
 def _started(launch_file: Callable[[str], Any], path: Path, **arguments: str) -> list[Any]:
-    context = Context(**{"bench": str(path), "respawn": "false", "autostart": "true", **arguments})
+    context = Context(
+        **{"bench": str(path), "respawn": "false", "respawn_delay": "1.5", "autostart": "true", **arguments}
+    )
     return _opaque(launch_file("bench.launch.py"), context)
 
 
@@ -215,16 +217,18 @@ def test_the_first_death_ends_all_and_gives_the_reason(
     assert len(bench.ended) == 1
 
 
-def test_a_respawned_node_is_brought_up_by_itself(
-    launch_file: Callable[[str], Any], bench_file: Path
-) -> None:
+def test_a_respawned_node_waits_for_a_person(launch_file: Callable[[str], Any], bench_file: Path) -> None:
     bench = Bench(_started(launch_file, bench_file, respawn="true"), Context())
     assert all(node.settings["respawn"] and node.settings["on_exit"] is None for node in bench.nodes)
+    assert {node.settings["respawn_delay"] for node in bench.nodes} == {1.5}  # a number, no substitution
     for node in reversed(bench.nodes):
         bench.start(node)
     bench.asked.clear()
     bench.start(bench.nodes[1])
-    assert bench.asked == [("recorder_node", CONFIGURE), ("recorder_node", ACTIVATE)]
+    assert bench.asked == []
+    bench._change(bench.nodes[1], CONFIGURE)  # by `ros2 lifecycle`
+    assert bench.states["recorder_node"] == "inactive"
+    assert bench.ended == []
 
 
 def test_a_node_that_dies_while_the_bench_comes_up_ends_it(
