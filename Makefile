@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new release of pip" || true; }
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test setup check peers unit graph ros-test bench clean lock
+.PHONY: help demo test setup check peers unit graph ros-test gazebo bench clean lock
 
 help:                 ## this list
 	@grep -E '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
@@ -50,16 +50,21 @@ $(PEERS)/node_modules/.ready: $(PEERS)/package-lock.json
 	  else echo "npm is not installed: the tests with its CANopen devices are skipped"; fi
 	@mkdir -p $(@D) && touch $@
 
-UNIT := -q -m "not ros and not slow" --doctest-modules --ignore verification_platform/ros/client.py \
+UNIT := -q -m "not ros and not slow and not gazebo" --doctest-modules --ignore verification_platform/ros/client.py \
 	  tests drivers verification_platform test_protocols reports
 unit: setup peers     ## tests that need no ROS graph, in parallel; what fails is tried once more alone (processors may be shared)
 	@$(BIN)/pytest -n 2 $(UNIT) || { echo "once more, what failed, alone"; $(BIN)/pytest --last-failed --last-failed-no-failures none $(UNIT); }
 
 graph: setup          ## tests that start the ROS graph on emulated wires, one after another
-	@$(BIN)/pytest -q -m "ros and not faults" tests || { echo "once more, what failed"; $(BIN)/pytest -q -m "ros and not faults" --last-failed tests; }
+	@$(BIN)/pytest -q -m "ros and not faults and not gazebo" tests || { echo "once more, what failed"; $(BIN)/pytest -q -m "ros and not faults and not gazebo" --last-failed tests; }
 
 ros-test: setup       ## all tests of the ROS graph, kills and cuts included; these watch the wall's clock and want a quiet machine
-	@$(BIN)/pytest -q -m ros tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m ros --last-failed tests; }
+	@$(BIN)/pytest -q -m "ros and not gazebo" tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m "ros and not gazebo" --last-failed tests; }
+
+gazebo: setup         ## Gazebo tests; sets up a headless Gazebo 11 from Debian packages first (.cache/gazebo11, no root)
+	@$(BIN)/python ros_ws/gazebo11.py; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code; \
+	$(BIN)/pytest -q -m gazebo tests/gazebo || { echo "once more, what failed"; $(BIN)/pytest -q -m gazebo --last-failed tests/gazebo; } || exit 1; \
+	[ $$code -eq 0 ] || echo "NOT RUN: the Gazebo tests (see above); they count as not run, not as passed"
 
 BENCH := .cache/bench-venv
 bench: $(BENCH)/.ready   ## analysis core and drivers beside their peers, in one run: tables and benchmarks/results/*.json

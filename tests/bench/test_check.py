@@ -41,7 +41,7 @@ def test_a_bench_in_order(bench: BenchDescription) -> None:
         f for f in found.values() if not f.ok and not f.item.startswith("bus ")
     ]  # cycles may be late here
     assert told == []
-    assert "own watchdog of 120 ms set and read back" in found["device AX1"].seen
+    assert "under its own watchdog (120 ms)" in found["device AX1"].seen
     assert "watchdog" not in found["device EN2"].seen
     assert found["channel housing_temperature"].value == pytest.approx(296.15, abs=2)
     assert found["channel housing_temperature"].unit == "K"

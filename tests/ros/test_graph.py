@@ -161,4 +161,5 @@ def test_a_refused_prompt_ends_the_run_before_anything_moves(
     assert outcome.status is RunStatus.INVALID
     assert "refused" in outcome.reason
     events = (tmp_path / "graph" / "emulator_events.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [e for e in map(json.loads, events) if e["torque"] == "on"] == []
+    for drive in ("AX1", "AX2"):  # the self-test alone: on with nothing to do, and off
+        assert [e["torque"] for e in map(json.loads, events) if e["device"] == drive] == ["on", "off"]

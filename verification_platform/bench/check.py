@@ -126,9 +126,7 @@ def _devices(bench: BenchDescription, bus: str, identities: Sequence[Identity]) 
     actuators = {record.device for record in bench.actuators_on(bus).values()}
     milliseconds = round(1e3 * bench.interlock.watchdog)
     for identity in identities:
-        watchdog = (
-            f"; own watchdog of {milliseconds} ms set and read back" if identity.device in actuators else ""
-        )
+        watchdog = f"; under its own watchdog ({milliseconds} ms)" if identity.device in actuators else ""
         yield Finding(
             f"device {identity.device}",
             True,
