@@ -58,7 +58,7 @@ class CanServoFamily:
         """
         bus = open_can(name, uri, bitrate)
         try:
-            axes = _heartbeats(bus)
+            axes = _heartbeats(bus) | _silent_axis(bus)
             found = [_axis(bus, node) for node in sorted(axes)]
             found += [f for motor in range(1, cybergear.LAST_ID + 1) if (f := _motor(bus, motor)) is not None]
             taken = {odrive.can_id(node, command) for node in axes for command in range(32)}
@@ -90,6 +90,25 @@ def _heartbeats(bus: FrameBus) -> set[int]:
         node, command = odrive.split_id(frame.can_id)
         if not frame.extended and command == Cmd.HEARTBEAT and len(frame.data) == 8:
             nodes.add(node)
+
+
+def _silent_axis(bus: FrameBus) -> set[int]:
+    """Node 0 when it answers, the address of a new ODrive: its commands are the identifiers of MIT modules 1 to 31, so it
+    must not be overlooked because it sends no heartbeat.
+    """
+    for command in (Cmd.GET_VERSION, Cmd.ENCODER_ESTIMATES):
+        bus.send(odrive.query(0, command))
+    until = clock.now() + 0.05
+    while True:
+        try:
+            frame = bus.recv(until)
+        except TransportTimeout:
+            return set()
+        if not frame.extended and odrive.split_id(frame.can_id) in (
+            (0, Cmd.GET_VERSION),
+            (0, Cmd.ENCODER_ESTIMATES),
+        ):
+            return {0}
 
 
 def _axis(bus: FrameBus, node: int) -> Found:

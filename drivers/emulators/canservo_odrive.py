@@ -210,7 +210,9 @@ class EmulatedOdrive(EmulatedCanServo):
         self.error = self.disarm_reason = 0
 
     def _sdo(self, data: bytes, now_s: float) -> None:
-        opcode, endpoint, _, value = struct.unpack("<BHB4s", data)
+        opcode, endpoint, _, value = struct.unpack(
+            "<BHB4s", data.ljust(8, b"\0")
+        )  # a value may come at its own length
         if endpoint not in self.endpoints:
             return
         if opcode == 1:
