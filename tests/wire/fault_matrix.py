@@ -52,6 +52,8 @@ GATEWAY = frozenset({Disturbance.CUT, Disturbance.FLIP})
 #: Cycles of an episode before the first fault, with faults, and after the last.
 _BEFORE, _WITHIN, _AFTER = 20, 120, 40
 WATCHDOG_S = 0.2
+#: Of the disturber.
+_LONGEST_DELAY_S = 0.03
 
 
 @dataclass(frozen=True, slots=True)
@@ -412,6 +414,21 @@ def _dynamixel_motion(packets: bytes) -> object | None:
     return None
 
 
+def _canservo_motion(frame: Frame) -> object | None:
+    """A set-point: Set_Input_Pos, _Vel, _Torque of an ODrive; operation control or a reference of a CyberGear; a command
+    of an MIT module that is none of its special ones.
+    """
+    if frame.remote:
+        return None
+    if frame.extended:
+        kind, target = frame.can_id >> 24, frame.can_id & 0xFF
+        reference = kind == 18 and frame.data[:2] in (b"\x06\x70", b"\x0a\x70", b"\x16\x70")
+        return target if kind == 1 or reference else None
+    if frame.can_id == 9:
+        return 9 if not frame.data.startswith(b"\xff" * 7) else None
+    return frame.can_id >> 5 if frame.can_id & 0x1F in (0x0C, 0x0D, 0x0E) else None
+
+
 _DYNAMIXEL_GOALS = (102, 104, 116)
 _TORQUE_PER_A = 1.783  # of the XM430-W350
 
@@ -532,6 +549,71 @@ CASES: Mapping[str, Case] = {
             },
             age_s={"voltage": 0.5, "current": 0.5},  # max_age of the model, and its averaging
             rate=0.2,
+        ),
+        Case(
+            name="dbc",
+            family="dbc",
+            devices=(
+                DevicePlan("TF", 1, "dbc_torque_flange_500nm"),
+                DevicePlan("FT", 1, "dbc_force_torque_6axis"),
+            ),
+            columns=(
+                Column("output_torque", "TF", "torque"),
+                Column("pull", "FT", "force_1"),
+                Column("twist", "FT", "torque_3"),
+            ),
+            bitrate=1_000_000,
+            period_s=0.01,
+            truths={
+                ("TF", "torque"): Truth(slope=100.0, range=400.0),
+                ("FT", "force_1"): Truth(slope=100.0, range=500.0),
+                ("FT", "torque_3"): Truth(slope=5.0, range=25.0),
+            },
+            # max_age of the table counts from when a frame came; nothing in it says that it was held up before
+            age_s={
+                "output_torque": 0.006 + _LONGEST_DELAY_S,
+                "pull": 0.014 + _LONGEST_DELAY_S,
+                "twist": 0.014 + _LONGEST_DELAY_S,
+            },
+            kinds=ON_CAN,
+            rate=0.05,
+            foreign=lambda draw: Frame(draw.randint(0x500, 0x7FF), draw.randbytes(draw.randint(0, 8))),
+        ),
+        Case(
+            name="canservo",
+            family="canservo",
+            devices=(
+                DevicePlan("OD", 4, "odrive_s1"),
+                DevicePlan("CG", 127, "cybergear"),
+                DevicePlan("AK", 9, "ak80_9"),
+            ),
+            columns=(
+                Column("odrive_angle", "OD", "position"),
+                Column("odrive_speed", "OD", "velocity"),
+                Column("cybergear_angle", "CG", "position"),
+                Column("joint_angle", "AK", "position"),
+            ),
+            bitrate=1_000_000,
+            period_s=0.005,
+            truths={
+                ("OD", "position"): Truth(slope=40.0),
+                ("OD", "velocity"): Truth(slope=100.0, range=90.0),
+                ("CG", "position"): Truth(slope=10.0, range=10.0, start=-5.0),
+                ("AK", "position"): Truth(slope=10.0, range=10.0, start=-5.0),
+            },
+            age_s={
+                "joint_angle": _LONGEST_DELAY_S
+            },  # replies carry no number: a late one may pass for a new one
+            moves={
+                "OD": Setpoint(Mode.VELOCITY, 5.0, 20.0),
+                "CG": Setpoint(Mode.VELOCITY, 2.0, 10.0),
+                "AK": Setpoint(Mode.VELOCITY, 2.0, 10.0),
+            },
+            motion=_canservo_motion,
+            kinds=ON_CAN,
+            rate=0.02,
+            node_of=lambda frame: frame.can_id & 0xFF if frame.extended else frame.can_id >> 5,
+            foreign=lambda draw: Frame(draw.randint(0x600, 0x7FF), draw.randbytes(draw.randint(0, 8))),
         ),
     )
 }

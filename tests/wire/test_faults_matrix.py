@@ -70,7 +70,9 @@ def test_faults_while_the_bus_is_being_opened(case: Case, folder: Path) -> None:
     assert outcome.wrong == []
     assert outcome.repeated == []
     assert outcome.opened > 0
-    if case.member.wire is Wire.CAN:  # Modbus repeats its reads and nearly always gets through
+    if (
+        case.member.wire is Wire.CAN and case.moves
+    ):  # serial lines repeat their reads, sensors that only speak are heard
         assert sum(outcome.refused.values()) > 0
 
 
