@@ -45,16 +45,15 @@ from drivers.canopen.node import CanopenNode
 from drivers.device import (
     Command,
     CommandRefused,
-    DeviceState,
     DriverError,
     Identity,
     Mode,
     Quality,
     Row,
-    TransportLost,
     TransportTimeout,
 )
 from drivers.family import Column
+from drivers.group import CanGroup
 from drivers.realtime import AwakeClock
 
 MASTER = 127
@@ -85,7 +84,7 @@ class _Round:
     given_up: set[int] = field(default_factory=set)  # nodes whose barrier came before their process data
 
 
-class CanopenGroup:
+class CanopenGroup(CanGroup[CanopenNode]):
     """Implements `drivers.device.Group`. Raises ValueError when the bus could not carry the cycle."""
 
     def __init__(
@@ -102,14 +101,10 @@ class CanopenGroup:
         lost_s: float = 0.1,
         open_bus: Callable[[str, str, int], FrameBus] = open_can,
     ) -> None:
-        self._name, self._period_s = name, period_s
-        self._uri, self._bitrate, self._open_bus = uri, bitrate, open_bus
-        self._nodes = {node.name: node for node in nodes}
+        super().__init__(name, nodes, columns, uri=uri, bitrate=bitrate, period_s=period_s, open_bus=open_bus)
         self._drives = tuple(node for node in nodes if isinstance(node, Cia402Drive))
         self._watchdog_s, self._heartbeat_s = watchdog_s, watchdog_s / 8.0
         self._patience_s, self._lost_s, self._collect_s = patience_s, lost_s, 0.75 * period_s
-        self._columns = tuple((self._nodes[c.device], c.signal) for c in columns)
-        self._channels = tuple(c.channel for c in columns)
         load = self.planned_load()
         if load > LARGEST_LOAD:
             raise ValueError(
@@ -121,35 +116,19 @@ class CanopenGroup:
         self._emergencies = {EMCY_BASE + node.node: node for node in nodes}
         self._heartbeats = {node.heartbeat_id: node for node in nodes}
         self._answers = {SDO_SERVER_BASE + node.node: node for node in nodes}
-        self._bus: FrameBus | None = None
         self._round = _Round()
         self._barrier_count = itertools.count()
         self._beat = heartbeat(MASTER, NmtState.OPERATIONAL)
         self._next_beat_s = 0.0
-        self._bits, self._since_s = 0, 0.0
-        self._foreign = 0
-        self._last_counters: dict[str, int] = {}
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
 
     # ── Group ──
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._channels
-
-    @property
-    def period_s(self) -> float:
-        return self._period_s
-
     def planned_load(self) -> float:
         """Share of the bus time that one cycle takes in the worst case (heartbeats included)."""
-        bits = _BITS[0] + _BITS[1] * (1 + len(self._nodes)) * self._period_s / self._heartbeat_s
-        for node in self._nodes.values():
+        bits = _BITS[0] + _BITS[1] * (1 + len(self._members)) * self._period_s / self._heartbeat_s
+        for node in self._members.values():
             bits += sum(_BITS[node.model.layout(names).size] for names in node.model.tpdos)
         for drive in self._drives:
             bits += max(_BITS[drive.model.layout(names).size] for names in drive.model.rpdos.values())
@@ -159,18 +138,16 @@ class CanopenGroup:
         """Open, identify, configure, arm, start. Raises the DriverError of the first device that is not in
         order.
         """
-        self._bus = self._open_bus(self._name, self._uri, self._bitrate)
-        self._since_s, self._bits = clock.now(), 0
+        self._connect()
         try:
             return self._start()
         except BaseException:
-            self._bus.close()
-            self._bus = None
+            self.hush()
             raise
 
     def _start(self) -> list[Identity]:
         bus = self._opened()
-        nodes = self._nodes.values()
+        nodes = self._members.values()
         for node in nodes:
             node.attach(bus, self._handle)
         self._drain()
@@ -201,9 +178,6 @@ class CanopenGroup:
         ):  # perhaps stopped by an earlier end: then it answers NMT only (CiA 301, 7.3.2.2.4)
             self._send(nmt(NmtCommand.PRE_OPERATIONAL, node.node))
             return node.identify()
-
-    def state(self, device: str) -> DeviceState:
-        return self._node(device).state
 
     def enable(self, device: str, mode: Mode) -> None:
         self._drive(device).enable(mode)
@@ -298,37 +272,15 @@ class CanopenGroup:
         if self._bus is None:
             return
         self.safe_stop()
-        for node in self._nodes.values():
+        for node in self._members.values():
             node.end()
         with contextlib.suppress(DriverError):
             for drive in self._drives:
                 if not drive.lost:
                     drive.disarm_watchdog()
-            for node in self._nodes.values():
+            for node in self._members.values():
                 self._send(nmt(NmtCommand.PRE_OPERATIONAL, node.node))
         self.hush()
-
-    def hush(self) -> None:
-        """Close the bus without another word, so that the drives' own watchdogs act."""
-        if self._bus is not None:
-            self._bus_counters()
-            self._bus.close()
-            self._bus = None
-
-    def counters(self) -> dict[str, dict[str, int]]:
-        """By device; the bus itself under its own name."""
-        found = {node.name: dict(node.counters) for node in self._nodes.values()}
-        found[self._name] = {"foreign": self._foreign, **self._bus_counters()}
-        return found
-
-    def _bus_counters(self) -> dict[str, int]:
-        if self._bus is not None:
-            self._last_counters = dict(self._bus.counters)
-        return self._last_counters
-
-    def load(self) -> float:
-        elapsed = clock.now() - self._since_s
-        return self._bits / (self._bitrate * elapsed) if elapsed > 0 else 0.0
 
     # ── the cycle ──
 
@@ -341,7 +293,7 @@ class CanopenGroup:
             self._send(frame)
         turn.waiting = 0
         turn.given_up.clear()
-        for node in self._nodes.values():
+        for node in self._members.values():
             count = len(node.fresh)
             node.fresh[:] = [False] * count
             if node.answers_sync:
@@ -363,7 +315,7 @@ class CanopenGroup:
     def _wait_for_barriers(self) -> None:
         """Ask the nodes whose process data is missing, and wait for one or the other."""
         bus, turn = self._opened(), self._round
-        self._ask_barriers([n for n in self._nodes.values() if n.answers_sync and not all(n.fresh)])
+        self._ask_barriers([n for n in self._members.values() if n.answers_sync and not all(n.fresh)])
         until = self._clock.tick(clock.now()) + self._patience_s
         while turn.waiting > 0:
             now = clock.now()
@@ -377,7 +329,7 @@ class CanopenGroup:
         """Let every second answer arrive; usually that takes a fraction of the cycle."""
         bus, turn = self._opened(), self._round
         turn.doubled = False
-        self._ask_barriers([n for n in self._nodes.values() if n.answers_sync])
+        self._ask_barriers([n for n in self._members.values() if n.answers_sync])
         deadline = clock.now() + 0.5 * self._collect_s
         with contextlib.suppress(TransportTimeout):
             while turn.barriers:
@@ -399,8 +351,8 @@ class CanopenGroup:
         bus, turn = self._opened(), self._round
         stamp = clock.now()
         if self._clock.tick(stamp) - turn.asked_s >= self._patience_s:
-            self._ask_barriers([n for n in self._nodes.values() if n.node in turn.barriers])
-        for node in self._nodes.values():
+            self._ask_barriers([n for n in self._members.values() if n.node in turn.barriers])
+        for node in self._members.values():
             node.fresh[:] = [False] * len(node.fresh)
         with contextlib.suppress(TransportTimeout):
             while turn.barriers:
@@ -410,7 +362,7 @@ class CanopenGroup:
 
     def _count_misses(self) -> None:
         turn, now = self._round, self._clock.tick(clock.now())
-        for node in self._nodes.values():
+        for node in self._members.values():
             if all(node.fresh):
                 node.missing_since_s = None
                 turn.barriers.pop(node.node, None)
@@ -436,7 +388,7 @@ class CanopenGroup:
     def _check(self, now: float) -> None:
         """`now` on the awake clock."""
         first = None
-        for node in self._nodes.values():
+        for node in self._members.values():
             node.check_heartbeat(now)
             if isinstance(node, Cia402Drive):
                 node.check_power(now)
@@ -509,28 +461,8 @@ class CanopenGroup:
         while (frame := bus.poll()) is not None:
             self._handle(frame)
 
-    def _send(self, frame: Frame) -> None:
-        self._bits += _BITS[len(frame.data)]
-        try:
-            self._opened().send(frame)
-        except TransportTimeout as error:
-            raise TransportLost(self._name, error.what, error.hint) from error
-
-    def _opened(self) -> FrameBus:
-        if self._bus is None:
-            raise TransportLost(self._name, "the bus is not open")
-        return self._bus
-
-    def _node(self, device: str) -> CanopenNode:
-        try:
-            return self._nodes[device]
-        except KeyError:
-            raise CommandRefused(
-                device, f"is not on bus {self._name}; there are {', '.join(self._nodes)}"
-            ) from None
-
     def _drive(self, device: str) -> Cia402Drive:
-        node = self._node(device)
+        node = self._member(device)
         if not isinstance(node, Cia402Drive):
-            raise CommandRefused(device, f"model {node.model.name} takes no set-points")
+            self._no_setpoints(device)
         return node

@@ -33,6 +33,8 @@ _BITS = wire_bits(8, extended=True)
 class CybergearMotor(CanServo):
     """See `CanServo`."""
 
+    model: CybergearModel
+
     def __init__(
         self,
         name: str,
@@ -42,7 +44,6 @@ class CybergearMotor(CanServo):
         *,
         limits: Mapping[Mode, float] | None = None,
     ) -> None:
-        self.model = model
         super().__init__(name, address, model, serial, limits=limits)
 
     @staticmethod

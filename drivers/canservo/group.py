@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
 from drivers.bus.can_bus import open_can
-from drivers.bus.frame import Frame, wire_bits
+from drivers.bus.frame import Frame
 from drivers.bus.transport import FrameBus
 from drivers.canservo.cybergear import split_id
 from drivers.canservo.mit_joint import MitJoint
@@ -24,16 +24,14 @@ from drivers.canservo.model import WatchdogBy
 from drivers.canservo.servo import CanServo
 from drivers.device import (
     Command,
-    CommandRefused,
-    DeviceState,
     DriverError,
     Identity,
     Mode,
     Row,
-    TransportLost,
     TransportTimeout,
 )
 from drivers.family import Column
+from drivers.group import CanGroup
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.6
@@ -41,7 +39,7 @@ _COLLECT = 0.75
 _STOP_CYCLES = 20
 
 
-class CanServoGroup:
+class CanServoGroup(CanGroup[CanServo]):
     """Implements `drivers.device.Group`. Raises ValueError when the bus could not carry the cycle, or two devices'
     identifiers overlap.
     """
@@ -58,12 +56,10 @@ class CanServoGroup:
         watchdog_s: float = 0.1,
         open_bus: Callable[[str, str, int], FrameBus] = open_can,
     ) -> None:
-        self._name, self._period_s = name, period_s
-        self._uri, self._bitrate, self._open_bus = uri, bitrate, open_bus
-        self._servos = {servo.name: servo for servo in servos}
+        super().__init__(
+            name, servos, columns, uri=uri, bitrate=bitrate, period_s=period_s, open_bus=open_bus
+        )
         self._watchdog_s = watchdog_s
-        self._columns = tuple((self._servos[c.device], c.signal) for c in columns)
-        self._channels = tuple(c.channel for c in columns)
         for servo in servos:
             servo.cycle_s = period_s
         self._standard: dict[int, CanServo] = {}
@@ -76,9 +72,6 @@ class CanServoGroup:
             raise ValueError(
                 f"{name}: the cycle would load the bus to {load:.0%}, at most {LARGEST_LOAD:.0%} is sound"
             )
-        self._bus: FrameBus | None = None
-        self._bits, self._since_s, self._foreign = 0, 0.0, 0
-        self._last_counters: dict[str, int] = {}
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
 
@@ -103,26 +96,13 @@ class CanServoGroup:
 
     # ── Group ──
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._channels
-
-    @property
-    def period_s(self) -> float:
-        return self._period_s
-
     def planned_load(self) -> float:
         """Share of the bus time that one cycle takes in the worst case."""
-        return sum(s.cycle_bits() for s in self._servos.values()) / (self._period_s * self._bitrate)
+        return sum(s.cycle_bits() for s in self._members.values()) / (self._period_s * self._bitrate)
 
     def open(self) -> list[Identity]:
         """Open, identify, prepare, arm. Raises the DriverError of the first device that is not in order."""
-        self._bus = self._open_bus(self._name, self._uri, self._bitrate)
-        self._since_s, self._bits = clock.now(), 0
+        self._connect()
         try:
             return self._start()
         except BaseException:
@@ -130,7 +110,7 @@ class CanServoGroup:
             raise
 
     def _start(self) -> list[Identity]:
-        bus, servos = self._opened(), tuple(self._servos.values())
+        bus, servos = self._opened(), tuple(self._members.values())
         for servo in servos:
             servo.attach(bus, self._count, self._period_s)
         self._drain()
@@ -138,7 +118,7 @@ class CanServoGroup:
         for servo in servos:
             servo.prepare()
         # Whose watchdog has to be seen to expire is silent for long; those that are set come last, and then the cycles.
-        for servo in sorted(servos, key=lambda s: s.servo_model.watchdog.by is not WatchdogBy.BEHAVIOUR):
+        for servo in sorted(servos, key=lambda s: s.model.watchdog.by is not WatchdogBy.BEHAVIOUR):
             servo.arm_watchdog(self._watchdog_s)
         self._drain()
         for servo in servos:
@@ -146,36 +126,33 @@ class CanServoGroup:
         self._clock = AwakeClock(self._slice_s, clock.now())
         return identities
 
-    def state(self, device: str) -> DeviceState:
-        return self._servo(device).state
-
     def enable(self, device: str, mode: Mode) -> None:
-        self._servo(device).enable(mode)
+        self._member(device).enable(mode)
 
     def disable(self, device: str) -> None:
-        self._servo(device).disable()
+        self._member(device).disable()
 
     def measured(self, device: str, mode: Mode) -> float:
-        return self._servo(device).values[mode.value]
+        return self._member(device).values[mode.value]
 
     def limit(self, device: str, mode: Mode) -> float:
-        return self._servo(device).limits[mode]
+        return self._member(device).limits[mode]
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
         for device in commands:
-            self._servo(device)
+            self._member(device)
         self._drain()
         row = self._exchange(commands)
         first = None
-        for servo in self._servos.values():
+        for servo in self._members.values():
             first = first or servo.take_fault()
         if first is not None:
             raise first
         return row
 
     def _exchange(self, commands: Mapping[str, Command]) -> Row:
-        bus, servos = self._opened(), self._servos.values()
+        bus, servos = self._opened(), self._members.values()
         begin = clock.now()
         awake = self._clock.tick(begin)
         # All set-points are checked before the first frame is sent.
@@ -199,19 +176,19 @@ class CanServoGroup:
 
     def safe_stop(self) -> None:
         """Torque off until every device has confirmed it, bounded in time. Never raises."""
-        for servo in self._servos.values():
+        for servo in self._members.values():
             servo.disable()
         if self._bus is None:
             return
         until = clock.now() + max(_STOP_CYCLES * self._period_s, 0.3)
         with contextlib.suppress(DriverError):
-            for frame in [f for s in self._servos.values() if not s.lost for f in s.torque_off()]:
+            for frame in [f for s in self._members.values() if not s.lost for f in s.torque_off()]:
                 self._send(frame)
             while clock.now() < until:
                 begin = clock.now()
                 self._drain()
                 self._exchange({})
-                if not any(servo.torque_may_flow for servo in self._servos.values()):
+                if not any(servo.torque_may_flow for servo in self._members.values()):
                     return
                 with contextlib.suppress(
                     TransportTimeout
@@ -224,36 +201,17 @@ class CanServoGroup:
         if self._bus is None:
             return
         self.safe_stop()
-        for servo in self._servos.values():
+        for servo in self._members.values():
             if not servo.lost:
                 with contextlib.suppress(DriverError):
                     servo.disarm_watchdog()
         self.hush()
 
     def hush(self) -> None:
-        """Close the bus without another word, so that the devices' own watchdogs act."""
-        if self._bus is not None:
-            self._bus_counters()
-            with contextlib.suppress(DriverError):
-                self._bus.close()
-            self._bus = None
-        for servo in self._servos.values():
+        """See `CanGroup.hush`."""
+        super().hush()
+        for servo in self._members.values():
             servo.detach()
-
-    def counters(self) -> dict[str, dict[str, int]]:
-        """By device; the bus itself under its own name."""
-        found = {name: dict(servo.counters) for name, servo in self._servos.items()}
-        found[self._name] = {"foreign": self._foreign, **self._bus_counters()}
-        return found
-
-    def _bus_counters(self) -> dict[str, int]:
-        if self._bus is not None:
-            self._last_counters = dict(self._bus.counters)
-        return self._last_counters
-
-    def load(self) -> float:
-        elapsed = clock.now() - self._since_s
-        return self._bits / (self._bitrate * elapsed) if elapsed > 0 else 0.0
 
     # ── frames ──
 
@@ -273,30 +231,7 @@ class CanServoGroup:
         else:
             servo.accept(frame, self._clock.time_s)
 
-    def _count(self, frame: Frame) -> None:
-        self._bits += wire_bits(len(frame.data), frame.extended, frame.remote)
-
     def _drain(self) -> None:
         bus = self._opened()
         while (frame := bus.poll()) is not None:
             self._handle(frame)
-
-    def _send(self, frame: Frame) -> None:
-        self._count(frame)
-        try:
-            self._opened().send(frame)
-        except TransportTimeout as error:
-            raise TransportLost(self._name, error.what, error.hint) from error
-
-    def _opened(self) -> FrameBus:
-        if self._bus is None:
-            raise TransportLost(self._name, "the bus is not open")
-        return self._bus
-
-    def _servo(self, device: str) -> CanServo:
-        try:
-            return self._servos[device]
-        except KeyError:
-            raise CommandRefused(
-                device, f"is not on bus {self._name}; there are {', '.join(self._servos)}"
-            ) from None

@@ -28,6 +28,8 @@ _REPLY = 0
 class MitJoint(CanServo):
     """See `CanServo`."""
 
+    model: MitModel
+
     def __init__(
         self,
         name: str,
@@ -37,7 +39,6 @@ class MitJoint(CanServo):
         *,
         limits: Mapping[Mode, float] | None = None,
     ) -> None:
-        self.model = model
         super().__init__(name, address, model, serial, limits=limits)
 
     @staticmethod

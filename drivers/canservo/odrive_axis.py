@@ -45,6 +45,8 @@ _HEARTBEATS_LOST = 4.0
 class OdriveAxis(CanServo):
     """See `CanServo`."""
 
+    model: OdriveModel
+
     def __init__(
         self,
         name: str,
@@ -54,7 +56,6 @@ class OdriveAxis(CanServo):
         *,
         limits: Mapping[Mode, float] | None = None,
     ) -> None:
-        self.model = model
         super().__init__(name, address, model, serial, limits=limits)
 
     @staticmethod

@@ -51,6 +51,8 @@ Question = tuple[Frame, int | None]
 class CanServo(ABC):
     """One servo. `serial`, when given, is the only one accepted; `limits` may only tighten those of the model."""
 
+    model: AnyModel
+
     def __init__(
         self,
         name: str,
@@ -64,7 +66,7 @@ class CanServo(ABC):
         if not first <= address <= last:
             raise ValueError(f"{name}: address {address} is outside {first}…{last}")
         limits = limits or {}
-        self.name, self.address, self.servo_model = name, address, model
+        self.name, self.address, self.model = name, address, model
         self.limits = {
             Mode.POSITION: math.inf,
             Mode.VELOCITY: min(model.max_speed_rad_s, limits.get(Mode.VELOCITY, math.inf)),
@@ -80,8 +82,8 @@ class CanServo(ABC):
 
     def _forget(self) -> None:
         """Everything known of the device; limits and counters stay."""
-        self.values: dict[str, float] = dict.fromkeys(self.servo_model.digits, math.nan)
-        self.sampled_s: dict[str, float] = dict.fromkeys(self.servo_model.digits, -math.inf)
+        self.values: dict[str, float] = dict.fromkeys(self.model.digits, math.nan)
+        self.sampled_s: dict[str, float] = dict.fromkeys(self.model.digits, -math.inf)
         self.fresh: set[str] = set()
         self.saturated = False
         self.fault: DeviceFault | None = None
@@ -161,7 +163,7 @@ class CanServo(ABC):
 
     @property
     def signals(self) -> tuple[Signal, ...]:
-        return self.servo_model.offered()
+        return self.model.offered()
 
     @property
     def state(self) -> DeviceState:
@@ -182,14 +184,14 @@ class CanServo(ABC):
         if not self.armed:
             raise WatchdogRefused(
                 self.name,
-                f"its own watchdog is not known to stand (by {self.servo_model.watchdog.by})",
+                f"its own watchdog is not known to stand (by {self.model.watchdog.by})",
                 "see the reference page of this device; torque stays refused",
             )
         if self.fault is not None or self.lost:
             what = self.fault.what if self.fault else "lost"
             raise CommandRefused(self.name, f"it has a fault ({what})", "reopen the bench")
-        if mode not in self.servo_model.modes:
-            raise CommandRefused(self.name, f"model {self.servo_model.name} has no {mode} mode")
+        if mode not in self.model.modes:
+            raise CommandRefused(self.name, f"model {self.model.name} has no {mode} mode")
         if self.wanted is not mode:
             self.wanted, self._last_target = mode, None
             self._was_enabled, self._enable_until_s = False, math.inf
@@ -344,7 +346,7 @@ class CanServo(ABC):
 
     def put(self, signal: str, value: float, now_s: float) -> None:
         """A reading of this cycle; one that cannot be is dropped."""
-        model = self.servo_model
+        model = self.model
         bounds = {"velocity": model.max_speed_rad_s, "torque": model.max_torque}
         ok = math.isfinite(value) and abs(value) <= _BEYOND * bounds.get(signal, math.inf)
         if ok and signal == "position" and math.isfinite(self.values[signal]):

@@ -8,7 +8,6 @@ their messages.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
@@ -19,16 +18,12 @@ from drivers.dbc.device import DbcSensor
 from drivers.dbc.model import SensorMessage
 from drivers.device import (
     Command,
-    CommandRefused,
-    DeviceState,
-    DriverError,
     Identity,
-    Mode,
     Row,
-    TransportLost,
     TransportTimeout,
 )
 from drivers.family import Column
+from drivers.group import CanGroup, SensorsOnly
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.6
@@ -37,7 +32,7 @@ _START_PERIODS, _START_S = 3.0, 0.25
 _SLICE_S = 0.02
 
 
-class DbcGroup:
+class DbcGroup(SensorsOnly[DbcSensor], CanGroup[DbcSensor]):
     """Implements `drivers.device.Group`. Raises ValueError for identifiers that collide and a bus that is too busy."""
 
     def __init__(
@@ -51,11 +46,9 @@ class DbcGroup:
         period_s: float,
         open_bus: Callable[[str, str, int], FrameBus] = open_can,
     ) -> None:
-        self._name, self._period_s = name, period_s
-        self._uri, self._bitrate, self._open_bus = uri, bitrate, open_bus
-        self._sensors = {sensor.name: sensor for sensor in sensors}
-        self._columns = tuple((self._sensors[c.device], c.signal) for c in columns)
-        self._channels = tuple(c.channel for c in columns)
+        CanGroup.__init__(
+            self, name, sensors, columns, uri=uri, bitrate=bitrate, period_s=period_s, open_bus=open_bus
+        )
         self._listeners: dict[tuple[int, bool], tuple[DbcSensor, SensorMessage]] = {}
         for sensor in sensors:
             for message in sensor.model.messages:
@@ -71,21 +64,6 @@ class DbcGroup:
             raise ValueError(
                 f"{name}: its sensors load the bus to {load:.0%}, at most {LARGEST_LOAD:.0%} is sound"
             )
-        self._bus: FrameBus | None = None
-        self._bits, self._since_s, self._foreign = 0, 0.0, 0
-        self._last_counters: dict[str, int] = {}
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._channels
-
-    @property
-    def period_s(self) -> float:
-        return self._period_s
 
     def planned_load(self) -> float:
         """Share of the bus time that the sensors take in the worst case."""
@@ -94,13 +72,12 @@ class DbcGroup:
 
     def open(self) -> list[Identity]:
         """Open, and wait until everybody was heard. Raises TransportTimeout, IdentityMismatch, TransportLost, BusOff."""
-        self._bus = self._open_bus(self._name, self._uri, self._bitrate)
-        self._since_s, self._bits = clock.now(), 0
+        self._connect()
         try:
-            for sensor in self._sensors.values():
+            for sensor in self._members.values():
                 sensor.attach()
             self._hear_everybody()
-            return [sensor.identify() for sensor in self._sensors.values()]
+            return [sensor.identify() for sensor in self._members.values()]
         except BaseException:
             self.hush()
             raise
@@ -108,7 +85,7 @@ class DbcGroup:
     def _hear_everybody(self) -> None:
         """Counts on a clock without the gaps in which this process itself did not run."""
         awake = AwakeClock(_SLICE_S, clock.now())
-        while missing := [(s, m) for s in self._sensors.values() for m in s.missing()]:
+        while missing := [(s, m) for s in self._members.values() for m in s.missing()]:
             with contextlib.suppress(TransportTimeout):
                 self._take(self._opened().recv(clock.now() + _SLICE_S))
             waited = awake.tick(clock.now())
@@ -125,76 +102,24 @@ class DbcGroup:
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """What was heard up to now. Raises CommandRefused for any command, TransportLost, BusOff."""
         for commanded in commands:
-            self._refuse(commanded)
+            self._no_setpoints(commanded)
         bus = self._opened()
         while (frame := bus.poll()) is not None:
             self._take(frame)
         now = clock.now()
-        for sensor in self._sensors.values():
+        for sensor in self._members.values():
             sensor.watch(now)
         values = [sensor.values[signal] for sensor, signal in self._columns]
         return Row(now, values, [sensor.quality(signal, now) for sensor, signal in self._columns])
 
     def _take(self, frame: Frame) -> None:
-        self._bits += wire_bits(len(frame.data), frame.extended, frame.remote)
+        self._count(frame)
         listener = self._listeners.get((frame.can_id, frame.extended))
         if listener is None:
             self._foreign += 1
         else:
             listener[0].accept(listener[1], frame)
 
-    def state(self, device: str) -> DeviceState:
-        return self._sensor(device).state
-
-    def enable(self, device: str, mode: Mode) -> None:
-        self._refuse(device)
-
-    def disable(self, device: str) -> None:
-        """Sensors carry no torque."""
-
-    def measured(self, device: str, mode: Mode) -> float:
-        return math.nan
-
-    def limit(self, device: str, mode: Mode) -> float:
-        self._refuse(device)
-        return 0.0
-
-    def safe_stop(self) -> None:
-        """Sensors carry no torque."""
-
     def close(self) -> None:
+        """There is nothing to put in order."""
         self.hush()
-
-    def hush(self) -> None:
-        if self._bus is not None:
-            self._last_counters = dict(self._bus.counters)
-            with contextlib.suppress(DriverError):
-                self._bus.close()
-            self._bus = None
-
-    def counters(self) -> dict[str, dict[str, int]]:
-        """By device; the bus itself under its own name."""
-        if self._bus is not None:
-            self._last_counters = dict(self._bus.counters)
-        found = {name: dict(sensor.counters) for name, sensor in self._sensors.items()}
-        found[self._name] = {"foreign": self._foreign, **self._last_counters}
-        return found
-
-    def load(self) -> float:
-        elapsed = clock.now() - self._since_s
-        return self._bits / (self._bitrate * elapsed) if elapsed > 0 else 0.0
-
-    def _opened(self) -> FrameBus:
-        if self._bus is None:
-            raise TransportLost(self._name, "the bus is not open")
-        return self._bus
-
-    def _sensor(self, device: str) -> DbcSensor:
-        try:
-            return self._sensors[device]
-        except KeyError:
-            known = ", ".join(self._sensors)
-            raise CommandRefused(device, f"is not on bus {self._name}; there are {known}") from None
-
-    def _refuse(self, device: str) -> None:
-        raise CommandRefused(device, f"model {self._sensor(device).model.name} takes no set-points")

@@ -24,7 +24,6 @@ from drivers.bus.transport import ByteStream
 from drivers.device import (
     Command,
     CommandRefused,
-    DeviceState,
     DriverError,
     Identity,
     IdentityMismatch,
@@ -40,6 +39,7 @@ from drivers.dynamixel.script import Script, Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
+from drivers.group import DeviceGroup
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.8
@@ -52,7 +52,7 @@ _LAST_START = 0.7
 _PACKET_BYTES = 14  # of an instruction to all, without what it says of each
 
 
-class DynamixelGroup:
+class DynamixelGroup(DeviceGroup[DynamixelServo]):
     """Implements `drivers.device.Group`. Raises ValueError when the line could not carry the cycle.
 
     `latency_s`: what adapter and host may add to an answer; None: found out from the adapter.
@@ -72,12 +72,10 @@ class DynamixelGroup:
         honest_wire: bool = True,
         open_stream: Callable[[str, str, int], ByteStream] = open_stream,
     ) -> None:
-        self._name, self._period_s, self._watchdog_s = name, period_s, watchdog_s
+        super().__init__(name, servos, columns, period_s)
+        self._watchdog_s = watchdog_s
         self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
         self._latency_s, self._honest_wire = latency_s, honest_wire
-        self._servos = {servo.name: servo for servo in servos}
-        self._columns = tuple((self._servos[c.device], c.signal) for c in columns)
-        self._channels = tuple(c.channel for c in columns)
         for servo in servos:
             servo.cycle_s = period_s
         load = self.planned_load()
@@ -100,21 +98,9 @@ class DynamixelGroup:
 
     # ── Group ──
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._channels
-
-    @property
-    def period_s(self) -> float:
-        return self._period_s
-
     def planned_load(self) -> float:
         """Share of a cycle that its bytes and the servos' return delays (known after `open`) take."""
-        servos = self._servos.values()
+        servos = self._members.values()
         fast = all(servo.fast for servo in servos)
         request = 2 * _PACKET_BYTES + sum(5 + 9 for _ in servos)
         answers = sum((FAST_BYTES if fast else STATUS_BYTES) + s.layout.size + 1 for s in servos)
@@ -133,10 +119,10 @@ class DynamixelGroup:
             self._stream, latency_s=max(latency_s, _START_LATENCY_S), honest_wire=self._honest_wire
         )
         try:
-            for servo in self._servos.values():
+            for servo in self._members.values():
                 servo.forget()
             self._polled = ()
-            for servo in self._servos.values():
+            for servo in self._members.values():
                 self._run(servo, servo.starting(self._watchdog_s))
             self._check_speed(latency_s)
         except BaseException:
@@ -145,29 +131,26 @@ class DynamixelGroup:
         self._master.latency_s = latency_s
         self._master.busy_s, self._since_s = 0.0, clock.now()
         self._clock = AwakeClock(self._slice_s, self._since_s)
-        return [servo.identify() for servo in self._servos.values()]
-
-    def state(self, device: str) -> DeviceState:
-        return self._servo(device).state
+        return [servo.identify() for servo in self._members.values()]
 
     def enable(self, device: str, mode: Mode) -> None:
-        self._servo(device).enable(mode)
+        self._member(device).enable(mode)
 
     def disable(self, device: str) -> None:
-        self._servo(device).disable()
+        self._member(device).disable()
 
     def measured(self, device: str, mode: Mode) -> float:
-        return self._servo(device).values[mode.value]
+        return self._member(device).values[mode.value]
 
     def limit(self, device: str, mode: Mode) -> float:
-        return self._servo(device).limits[mode]
+        return self._member(device).limits[mode]
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost."""
         row = self._exchange(commands)
         now = self._clock.tick(clock.now())
         first = None
-        for servo in self._servos.values():
+        for servo in self._members.values():
             servo.check_power(now)
             first = first or servo.take_fault()
         if first is not None:
@@ -176,7 +159,7 @@ class DynamixelGroup:
 
     def safe_stop(self) -> None:
         """Torque off until every servo that answers has shown it, at most so many cycles. Never raises."""
-        servos = self._servos.values()
+        servos = self._members.values()
         for servo in servos:
             servo.disable()
             servo.off_wanted = servo.prepared
@@ -191,7 +174,7 @@ class DynamixelGroup:
         if self._master is None:
             return
         self.safe_stop()
-        for servo in self._servos.values():
+        for servo in self._members.values():
             if servo.prepared and not servo.lost and not servo.torque_on:
                 register = servo.model.registers["bus_watchdog"]
                 with contextlib.suppress(DriverError):
@@ -209,8 +192,7 @@ class DynamixelGroup:
 
     def counters(self) -> dict[str, dict[str, int]]:
         """By device; the line itself under its own name."""
-        found = {servo.name: dict(servo.counters) for servo in self._servos.values()}
-        return {**found, self._name: dict(self._line_counters())}
+        return {**super().counters(), self._name: dict(self._line_counters())}
 
     def load(self) -> float:
         if self._master is None:
@@ -223,7 +205,7 @@ class DynamixelGroup:
 
         Outside a run only: torque must be off. Raises CommandRefused, and whatever the servo says.
         """
-        servo = self._servo(device)
+        servo = self._member(device)
         if servo.torque_on or servo.enabled or servo.script is not None:
             raise CommandRefused(device, f"register {register} is not written while torque is on")
         if register not in servo.model.registers or not servo.model.registers[register].writable:
@@ -238,9 +220,9 @@ class DynamixelGroup:
         begin_s = clock.now()
         self._clock.tick(begin_s)
         for device in commands:
-            self._servo(device)
+            self._member(device)
         packets = self._instructions(commands)  # all set-points are checked before the first is sent
-        live = [servo for servo in self._servos.values() if servo.polled]
+        live = [servo for servo in self._members.values() if servo.polled]
         stamp = self._read(packets, live)
         self._serve(begin_s)
         return Row(
@@ -252,7 +234,7 @@ class DynamixelGroup:
     def _instructions(self, commands: Mapping[str, Command]) -> bytes:
         goals = {}
         off = {}
-        for servo in self._servos.values():
+        for servo in self._members.values():
             goal = servo.goal(commands.get(servo.name))
             if goal is not None:
                 goals[servo.number] = goal
@@ -263,7 +245,7 @@ class DynamixelGroup:
     def _read(self, packets: bytes, live: Sequence[DynamixelServo]) -> float:
         """Returns the instant of the samples: when the read instruction had arrived."""
         master = self._opened()
-        for servo in self._servos.values():
+        for servo in self._members.values():
             servo.fresh = False
         if not live:
             if packets:
@@ -292,7 +274,7 @@ class DynamixelGroup:
     def _serve(self, begin_s: float) -> None:
         """What else is due, as far as time allows: barriers, then one transaction of one script."""
         until_s = begin_s + _LAST_START * self._period_s
-        servos = list(self._servos.values())
+        servos = list(self._members.values())
         for servo in servos:
             if (
                 servo.suspect
@@ -406,11 +388,3 @@ class DynamixelGroup:
         if self._master is None:
             raise TransportLost(self._name, "the line is not open")
         return self._master
-
-    def _servo(self, device: str) -> DynamixelServo:
-        try:
-            return self._servos[device]
-        except KeyError:
-            raise CommandRefused(
-                device, f"is not on bus {self._name}; there are {', '.join(self._servos)}"
-            ) from None

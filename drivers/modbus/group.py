@@ -25,9 +25,7 @@ from drivers.bus.byte_streams import open_stream
 from drivers.bus.transport import ByteStream
 from drivers.device import (
     Command,
-    CommandRefused,
     DeviceFault,
-    DeviceState,
     DriverError,
     Identity,
     Mode,
@@ -35,6 +33,7 @@ from drivers.device import (
     TransportLost,
 )
 from drivers.family import Column
+from drivers.group import DeviceGroup
 from drivers.modbus.actuator import ModbusActuator
 from drivers.modbus.codec import silence_s
 from drivers.modbus.device import ModbusDevice
@@ -46,7 +45,7 @@ LARGEST_LOAD = 0.8
 _OFF_ATTEMPTS = 4
 
 
-class ModbusGroup:
+class ModbusGroup(DeviceGroup[ModbusDevice]):
     """Implements `drivers.device.Group`.
 
     Raises ValueError when the line could not carry the cycle.
@@ -64,14 +63,11 @@ class ModbusGroup:
         watchdog_s: float = 0.1,
         open_stream: Callable[[str, str, int], ByteStream] = open_stream,
     ) -> None:
-        self._name, self._period_s = name, period_s
+        super().__init__(name, devices, columns, period_s)
         self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
-        self._devices = {device.name: device for device in devices}
         self._actuators = tuple(d for d in devices if isinstance(d, ModbusActuator))
         self._fast = tuple(d for d in devices if d.every_cycle and d not in self._actuators)
         self._slow = tuple(d for d in devices if not d.every_cycle)
-        self._channels = tuple(c.channel for c in columns)
-        self._columns = tuple((self._devices[c.device], c.signal) for c in columns)
         standard = silence_s(baudrate)
         self._gap_s = max(
             (standard if d.model.silence_s is None else d.model.silence_s for d in devices), default=standard
@@ -87,18 +83,6 @@ class ModbusGroup:
             raise ValueError(
                 f"{name}: the cycle takes {load:.0%} of the line's time, at most {LARGEST_LOAD:.0%} is sound"
             )
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._channels
-
-    @property
-    def period_s(self) -> float:
-        return self._period_s
 
     def planned_load(self) -> float:
         """Share of a cycle that its transactions take, the slowest of the slow devices included."""
@@ -120,9 +104,9 @@ class ModbusGroup:
         self._master = RtuMaster(self._stream, gap_s=self._gap_s, honest_wire="tcp:" not in self._uri)
         self._since_s = clock.now()
         try:
-            for device in self._devices.values():
+            for device in self._members.values():
                 device.attach(self._master)
-            identities = [device.identify() for device in self._devices.values()]
+            identities = [device.identify() for device in self._members.values()]
             for actuator in self._actuators:
                 actuator.prepare()
             for actuator in self._actuators:  # the watchdogs start to count, so the cycles must follow
@@ -169,20 +153,17 @@ class ModbusGroup:
         if first is not None:
             raise first
 
-    def state(self, device: str) -> DeviceState:
-        return self._device(device).state
-
     def enable(self, device: str, mode: Mode) -> None:
         self._actuator(device).enable(mode)
 
     def disable(self, device: str) -> None:
         """Torque off with the next cycle; sensors carry none."""
-        found = self._device(device)
+        found = self._member(device)
         if isinstance(found, ModbusActuator):
             found.disable()
 
     def measured(self, device: str, mode: Mode) -> float:
-        found = self._device(device)
+        found = self._member(device)
         return found.measured(mode) if isinstance(found, ModbusActuator) else math.nan
 
     def limit(self, device: str, mode: Mode) -> float:
@@ -218,23 +199,12 @@ class ModbusGroup:
                 self._stream.close()
         self._stream = self._master = None
 
-    def counters(self) -> dict[str, dict[str, int]]:
-        return {name: dict(device.counters) for name, device in self._devices.items()}
-
     def load(self) -> float:
         elapsed = clock.now() - self._since_s
         return self._master.busy_s / elapsed if self._master is not None and elapsed > 0 else 0.0
 
-    def _device(self, device: str) -> ModbusDevice:
-        try:
-            return self._devices[device]
-        except KeyError:
-            raise CommandRefused(
-                device, f"is not on bus {self._name}; there are {', '.join(self._devices)}"
-            ) from None
-
     def _actuator(self, device: str) -> ModbusActuator:
-        found = self._device(device)
+        found = self._member(device)
         if not isinstance(found, ModbusActuator):
-            raise CommandRefused(device, f"model {found.model.name} takes no set-points")
+            self._no_setpoints(device)
         return found

@@ -11,7 +11,6 @@ instrument is lost and asked who it is once a second.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping, Sequence
 
 from drivers import clock
@@ -19,22 +18,20 @@ from drivers.bus.byte_streams import open_stream
 from drivers.bus.transport import ByteStream
 from drivers.device import (
     Command,
-    CommandRefused,
-    DeviceState,
     DriverError,
     Identity,
-    Mode,
     Row,
     TransportLost,
 )
 from drivers.family import Column
+from drivers.group import SensorsOnly
 from drivers.scpi.device import ScpiDevice
 from drivers.scpi.link import BITS_PER_BYTE, ScpiLink
 
 LARGEST_LOAD = 0.8
 
 
-class ScpiGroup:
+class ScpiGroup(SensorsOnly[ScpiDevice]):
     """Implements `drivers.device.Group`. Raises ValueError when the line could not carry the queries."""
 
     def __init__(
@@ -48,12 +45,11 @@ class ScpiGroup:
         period_s: float,
         open_stream: Callable[[str, str, int], ByteStream] = open_stream,
     ) -> None:
-        self._name, self._period_s, self._device = name, period_s, device
+        super().__init__(name, (device,), columns, period_s)
+        self._device = device
         self._uri, self._baudrate, self._open_stream = uri, baudrate, open_stream
         self._serial = "tcp:" not in uri
         device.ask_twice(self._serial)
-        self._columns = tuple(columns)
-        self._channels = tuple(c.channel for c in columns)
         self._stream: ByteStream | None = None
         self._link: ScpiLink | None = None
         self._since_s = 0.0
@@ -62,18 +58,6 @@ class ScpiGroup:
             raise ValueError(
                 f"{name}: the query takes {load:.0%} of its time, at most {LARGEST_LOAD:.0%} is sound"
             )
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return self._channels
-
-    @property
-    def period_s(self) -> float:
-        return self._period_s
 
     def planned_load(self) -> float:
         """Share of the time between two queries that one of them takes."""
@@ -102,37 +86,18 @@ class ScpiGroup:
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """Ask when there is something new. Raises CommandRefused for any command, TransportLost."""
         for commanded in commands:
-            self._refuse(commanded)
+            self._no_setpoints(commanded)
         if self._link is None:
             raise TransportLost(self._name, "the line is not open")
         device, begin = self._device, clock.now()
         stamp = device.poll(begin) if begin >= device.next_poll_s else None
         now = clock.now()
-        signals = [column.signal for column in self._columns]
+        signals = [signal for _, signal in self._columns]
         return Row(
             0.5 * (begin + now) if stamp is None else stamp,
             [device.values[signal] for signal in signals],
             [device.quality(signal, now) for signal in signals],
         )
-
-    def state(self, device: str) -> DeviceState:
-        return self._known(device).state
-
-    def enable(self, device: str, mode: Mode) -> None:
-        self._refuse(device)
-
-    def disable(self, device: str) -> None:
-        """Instruments carry no torque."""
-
-    def measured(self, device: str, mode: Mode) -> float:
-        return math.nan
-
-    def limit(self, device: str, mode: Mode) -> float:
-        self._refuse(device)
-        return 0.0
-
-    def safe_stop(self) -> None:
-        """Instruments carry no torque."""
 
     def close(self) -> None:
         if self._link is not None:
@@ -146,17 +111,6 @@ class ScpiGroup:
         self._device.detach()
         self._stream = self._link = None
 
-    def counters(self) -> dict[str, dict[str, int]]:
-        return {self._device.name: dict(self._device.counters)}
-
     def load(self) -> float:
         elapsed = clock.now() - self._since_s
         return self._link.busy_s / elapsed if self._link is not None and elapsed > 0 else 0.0
-
-    def _known(self, device: str) -> ScpiDevice:
-        if device != self._device.name:
-            raise CommandRefused(device, f"is not on bus {self._name}; there is {self._device.name}")
-        return self._device
-
-    def _refuse(self, device: str) -> None:
-        raise CommandRefused(device, f"model {self._known(device).model.name} takes no set-points")

@@ -95,7 +95,7 @@ def test_likelihood_and_its_derivatives(kind: int) -> None:
 def test_fit_is_the_maximum(kind: int) -> None:
     """No other optimiser, started at the fit or at the truth, finds a better likelihood."""
     rng = np.random.default_rng([2, kind])
-    fitted = 0
+    fitted = agreed = 0
     for case in range(210):
         data = sample(rng, kind)
         try:
@@ -113,7 +113,13 @@ def test_fit_is_the_maximum(kind: int) -> None:
                 method="Nelder-Mead",
                 options={"xatol": 1e-9, "fatol": 1e-10},
             )
-            assert np.exp(found.x) == pytest.approx((fit.beta, fit.eta), rel=1e-4)
+            assert -found.fun <= fit.log_likelihood + 1e-9 * (1 + abs(fit.log_likelihood))
+            if (
+                np.linalg.eigvalsh(hessian)[-1] < -1e-3
+            ):  # else a ridge, and rounding decides where a search stops on it
+                assert np.exp(found.x) == pytest.approx((fit.beta, fit.eta), rel=1e-4)
+                agreed += 1
+    assert agreed >= 15
     assert fitted > 150
 
 

@@ -237,7 +237,7 @@ def episode(
     """Open, enable, run with faults, stop. Adds to `outcome`; raises what escapes (nothing is to)."""
     time = install(monkeypatch)
     # Opening a CAN bus takes hundreds of frames, a serial line a few telegrams.
-    opening_rate = 0.005 if case.member.wire is Wire.CAN else case.rate
+    opening_rate = 0.005 if case.member.wire is Wire.CAN else min(case.rate, 0.05)
     disturber = Disturber(
         seed, opening_rate if disturb_opening else case.rate, case.kinds if kinds is None else kinds
     )
@@ -394,10 +394,13 @@ def _modbus_motion(telegram: bytes) -> object | None:
     return telegram[0] if len(telegram) > 1 and telegram[1] in (0x05, 0x06, 0x0F, 0x10) else None
 
 
-def _servo_motion(telegram: bytes) -> object | None:
-    """Set-point and readings in one transaction (17h), with torque on by bit 1 of the control word at its start."""
-    commands = len(telegram) > 13 and telegram[1] == 0x17 and telegram[12] & 0x02
-    return telegram[0] if commands else None
+def _actuator_motion(telegram: bytes) -> object | None:
+    """A control word that lets torque flow: of AX1 (function 17h), of BR1 (10h)."""
+    if len(telegram) > 13 and telegram[1] == 0x17:
+        return telegram[0] if telegram[11:13] == b"\0\3" else None
+    if len(telegram) > 9 and telegram[1] == 0x10 and telegram[2:4] == b"\0\x10":
+        return telegram[0] if telegram[7:9] == b"\0\1" else None
+    return None
 
 
 def _dynamixel_motion(packets: bytes) -> object | None:
@@ -517,38 +520,51 @@ CASES: Mapping[str, Case] = {
             rate=0.05,
         ),
         Case(
-            name="modbus-servo",
+            name="modbus-actuators",
             family="modbus",
-            devices=(DevicePlan("SV1", 1, "modbus_servo_750w"), DevicePlan("TQ1", 2, "modbus_torque_5nm")),
+            devices=(
+                DevicePlan("AX1", 1, "modbus_servo_750w"),
+                DevicePlan("BR1", 2, "modbus_brake_powder_50nm"),
+                DevicePlan("TQ1", 3, "modbus_torque_5nm"),
+            ),
             columns=(
-                Column("angle", "SV1", "position"),
-                Column("speed", "SV1", "velocity"),
-                Column("torque", "TQ1", "torque"),
+                Column("input_angle", "AX1", "position"),
+                Column("input_speed", "AX1", "velocity"),
+                Column("brake_temperature", "BR1", "temperature"),
+                Column("input_torque", "TQ1", "torque"),
             ),
             bitrate=115_200,
             period_s=0.02,
             truths={
-                ("SV1", "position"): Truth(slope=10.0),
-                ("SV1", "velocity"): Truth(slope=20.0, range=50.0),
+                ("AX1", "position"): Truth(slope=40.0),
+                ("AX1", "velocity"): Truth(slope=200.0, range=100.0),
+                ("AX1", "torque"): Truth(slope=5.0, range=4.0),
+                ("AX1", "temperature"): Truth(slope=1.0, range=50.0, start=300.0),
+                ("BR1", "velocity"): Truth(slope=3.0, range=10.0),
+                ("BR1", "temperature"): Truth(slope=5.0, range=50.0, start=300.0),
                 ("TQ1", "torque"): Truth(slope=2.0, range=4.5),
             },
-            moves={"SV1": Setpoint(Mode.VELOCITY, 5.0, 20.0)},
-            motion=_servo_motion,
+            moves={
+                "AX1": Setpoint(Mode.VELOCITY, 10.0, 50.0),
+                "BR1": Setpoint(Mode.TORQUE, 20.0, 100.0),
+            },
+            motion=_actuator_motion,
+            rate=0.15,
         ),
         Case(
             name="scpi",
             family="scpi",
+            rate=0.3,
             devices=(DevicePlan("PM1", 1, "scpi_power_meter_serial"),),
-            columns=(Column("voltage", "PM1", "voltage"), Column("current", "PM1", "current")),
+            columns=tuple(Column(name, "PM1", name) for name in ("voltage", "current", "power")),
             bitrate=115_200,
             period_s=0.05,
             truths={
-                ("PM1", "voltage"): Truth(slope=2.0, range=20.0, start=20.0),
-                ("PM1", "current"): Truth(slope=0.5, range=4.0),
-                ("PM1", "power"): Truth(slope=0.5, range=4.0),
+                ("PM1", "voltage"): Truth(slope=20.0, range=50.0),
+                ("PM1", "current"): Truth(slope=-8.0, range=25.0),
+                ("PM1", "power"): Truth(slope=200.0, range=1500.0),
             },
-            age_s={"voltage": 0.5, "current": 0.5},  # max_age of the model, and its averaging
-            rate=0.2,
+            age_s=dict.fromkeys(("voltage", "current", "power"), 0.4),
         ),
         Case(
             name="dbc",

@@ -192,6 +192,6 @@ def test_our_master_drives_the_mock_of_odrive_can(mock: str) -> None:
         before = group.measured("M", Mode.POSITION)
         until(lambda row: row.values[0] > before + TURN, go)
         group.disable("M")
-        until(lambda _: group.state("M") is DeviceState.OFF and not group._servos["M"].drives, {})
+        until(lambda _: group.state("M") is DeviceState.OFF and not group._members["M"].drives, {})
     finally:
         group.close()

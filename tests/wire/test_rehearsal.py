@@ -78,7 +78,7 @@ def test_a_rehearsal_ends_as_a_trip_does_and_the_bench_is_ready_again(bench: Any
 
 
 def test_a_drive_that_cannot_be_switched_on_fails_the_rehearsal(watched: Watched) -> None:
-    drive = watched.runner.group._nodes["AX2"]  # type: ignore[attr-defined]
+    drive = watched.runner.group._members["AX2"]  # type: ignore[attr-defined]
     drive.armed = False
     watched.runner.rehearse(AT_REST, 100.0)
     watched.wait(lambda: watched.runner.state is RunnerState.TRIPPED)

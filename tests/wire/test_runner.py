@@ -254,7 +254,7 @@ def test_a_device_fault_takes_the_torque_off_the_other_drive_too(bench: Any, sta
     bench.on_loop(burn)
     assert bench.wait_power("AX1", False)[2] == "controlword 0000h"
     wait_for(lambda: runner.state is RunnerState.TRIPPED, runner)
-    assert "AX2: emergency: current (code 0x2310)" in str(runner.failure)
+    assert "AX2: emergency: continuous over-current" in str(runner.failure)
     assert runner.device_state("AX2") is DeviceState.FAULT
 
 

@@ -22,5 +22,5 @@ def test_the_example_bench_is_fit_for_work() -> None:
     items = {finding.item: finding for finding in findings}
     for device in bench.device:
         assert items[f"device {device}"].ok
-        assert "own watchdog of 120 ms set and read back" in items[f"device {device}"].seen
+        assert "under its own watchdog (120 ms)" in items[f"device {device}"].seen
     assert all(items[f"channel {channel}"].ok for channel in bench.channel)
