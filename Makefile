@@ -68,9 +68,10 @@ gazebo: setup         ## Gazebo tests; sets up a headless Gazebo 11 from Debian 
 	[ $$code -eq 0 ] || echo "NOT RUN: the Gazebo tests (see above); they count as not run, not as passed"
 
 BENCH := .cache/bench-venv
-bench: $(BENCH)/.ready   ## analysis core and drivers beside their peers, in one run: tables and benchmarks/results/*.json
+bench: setup $(BENCH)/.ready   ## analysis core and drivers beside their peers, in one run: tables and benchmarks/results/*.json
 	@$(BENCH)/bin/python -m benchmarks.analysis
 	@$(BENCH)/bin/python -m benchmarks.drivers
+	@$(BIN)/python -m benchmarks.drivers.torque_off
 
 $(BENCH)/.ready: requirements/bench-lock.txt
 	@echo "installing the peers into $(BENCH) (once, a few minutes) …"

@@ -22,6 +22,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import table
 from drivers.emulators.control import ask
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import load_dut
@@ -151,6 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(
             f"{row['name']:58} n {row['n']:4}  {row['peer']:12} ×{row['ratio']:<8} {verdict:12} {row['agreement']}\n"
         )
+    if (options.trips, options.accidents) == (TRIPS, ACCIDENTS):
+        table.write(measured, table.FOLDER / "torque_off.json")
     sys.stdout.write(f"{time.monotonic() - begun_s:.0f} s\n")
     return 0 if all(row["reached"] for row in measured) else 1
 
