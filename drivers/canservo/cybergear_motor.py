@@ -8,7 +8,7 @@ the safest question there is) and is asked for its turn-counting position, becau
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from drivers.bus.frame import Frame, wire_bits
 from drivers.canservo import cybergear
@@ -30,21 +30,8 @@ _FEEDBACK = -1  # a kind of answer beside the parameters' indices
 _BITS = wire_bits(8, extended=True)
 
 
-class CybergearMotor(CanServo):
+class CybergearMotor(CanServo[CybergearModel]):
     """See `CanServo`."""
-
-    model: CybergearModel
-
-    def __init__(
-        self,
-        name: str,
-        address: int,
-        model: CybergearModel,
-        serial: str | None = None,
-        *,
-        limits: Mapping[Mode, float] | None = None,
-    ) -> None:
-        super().__init__(name, address, model, serial, limits=limits)
 
     @staticmethod
     def addresses() -> tuple[int, int]:

@@ -6,6 +6,7 @@ They may share a bus: ODrive and MIT use 11-bit identifiers (which must not over
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from drivers import clock
 from drivers.bus.can_bus import open_can
@@ -69,7 +70,7 @@ class CanServoFamily:
             bus.close()
 
 
-def make_servo(device: DevicePlan) -> CanServo:
+def make_servo(device: DevicePlan) -> CanServo[Any]:
     """The driver of a device, by the dialect of its model. Raises KeyError, ValueError."""
     model = load_model(device.model)
     if isinstance(model, OdriveModel):

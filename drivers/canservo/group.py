@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from drivers import clock
 from drivers.bus.can_bus import open_can
@@ -39,7 +40,7 @@ _COLLECT = 0.75
 _STOP_CYCLES = 20
 
 
-class CanServoGroup(CanGroup[CanServo]):
+class CanServoGroup(CanGroup[CanServo[Any]]):
     """Implements `drivers.device.Group`. Raises ValueError when the bus could not carry the cycle, or two devices'
     identifiers overlap.
     """
@@ -47,7 +48,7 @@ class CanServoGroup(CanGroup[CanServo]):
     def __init__(
         self,
         name: str,
-        servos: Sequence[CanServo],
+        servos: Sequence[CanServo[Any]],
         columns: Sequence[Column],
         *,
         uri: str,
@@ -62,8 +63,8 @@ class CanServoGroup(CanGroup[CanServo]):
         self._watchdog_s = watchdog_s
         for servo in servos:
             servo.cycle_s = period_s
-        self._standard: dict[int, CanServo] = {}
-        self._extended: dict[int, CanServo] = {}
+        self._standard: dict[int, CanServo[Any]] = {}
+        self._extended: dict[int, CanServo[Any]] = {}
         self._replies: dict[tuple[int, int], MitJoint] = {}
         self._reply_ids: frozenset[int] = frozenset()
         self._map_identifiers(servos)
@@ -75,7 +76,7 @@ class CanServoGroup(CanGroup[CanServo]):
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
 
-    def _map_identifiers(self, servos: Sequence[CanServo]) -> None:
+    def _map_identifiers(self, servos: Sequence[CanServo[Any]]) -> None:
         owners: dict[tuple[bool, int], str] = {}
         for servo in servos:
             for key in servo.identifiers():
@@ -215,7 +216,7 @@ class CanServoGroup(CanGroup[CanServo]):
 
     # ── frames ──
 
-    def _owner(self, frame: Frame) -> CanServo | None:
+    def _owner(self, frame: Frame) -> CanServo[Any] | None:
         if frame.extended:
             return self._extended.get(split_id(frame.can_id)[1] & 0xFF)
         if frame.can_id in self._reply_ids and frame.data:

@@ -7,7 +7,6 @@ and torque is refused unless the table says that this product switches off by it
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 from drivers.bus.frame import Frame, wire_bits
 from drivers.canservo import mit
@@ -25,21 +24,8 @@ from drivers.device import (
 _REPLY = 0
 
 
-class MitJoint(CanServo):
+class MitJoint(CanServo[MitModel]):
     """See `CanServo`."""
-
-    model: MitModel
-
-    def __init__(
-        self,
-        name: str,
-        address: int,
-        model: MitModel,
-        serial: str | None = None,
-        *,
-        limits: Mapping[Mode, float] | None = None,
-    ) -> None:
-        super().__init__(name, address, model, serial, limits=limits)
 
     @staticmethod
     def addresses() -> tuple[int, int]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from drivers.bus.frame import Frame, wire_bits
 from drivers.canservo import odrive
@@ -42,21 +42,8 @@ _EARLY, _LATE = 0.4, 1.6
 _HEARTBEATS_LOST = 4.0
 
 
-class OdriveAxis(CanServo):
+class OdriveAxis(CanServo[OdriveModel]):
     """See `CanServo`."""
-
-    model: OdriveModel
-
-    def __init__(
-        self,
-        name: str,
-        address: int,
-        model: OdriveModel,
-        serial: str | None = None,
-        *,
-        limits: Mapping[Mode, float] | None = None,
-    ) -> None:
-        super().__init__(name, address, model, serial, limits=limits)
 
     @staticmethod
     def addresses() -> tuple[int, int]:

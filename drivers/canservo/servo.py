@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from drivers import clock
 from drivers.bus.frame import Frame
@@ -48,16 +48,18 @@ Found = TypeVar("Found")
 Question = tuple[Frame, int | None]
 
 
-class CanServo(ABC):
-    """One servo. `serial`, when given, is the only one accepted; `limits` may only tighten those of the model."""
+#: What distinguishes one device type of a dialect from another.
+M = TypeVar("M", bound=AnyModel)
 
-    model: AnyModel
+
+class CanServo(ABC, Generic[M]):
+    """One servo. `serial`, when given, is the only one accepted; `limits` may only tighten those of the model."""
 
     def __init__(
         self,
         name: str,
         address: int,
-        model: AnyModel,
+        model: M,
         serial: str | None = None,
         *,
         limits: Mapping[Mode, float] | None = None,
