@@ -112,40 +112,42 @@ def spindles(U: Float) -> tuple[Index, Index]:
     f, c = turns[0 : 2 * count : 2], turns[1::2]
     bounds = np.append(turns[: 2 * count : 2], turns[2 * count] if len(turns) % 2 else len(falls)) + 2
 
-    lowest = np.empty(bounds[-1] - bounds[0], dtype=np.intp)  # by position − bounds[0]; rising points only
+    # By position − bounds[0], for rising points: the lowest falling point closed so far by one of its kind.
+    lowest = np.empty(bounds[-1] - bounds[0], dtype=np.intp)
     last = bounds[1:] - 1
     for kind in (0, 1):
         last = np.minimum(last, _closed_by_kind(U, kind, f, c, bounds, lowest))
+    lowest[c + 1 - bounds[0]] = c + 1  # the point at which the arms meet
 
     # Event j is rising point j = c+2 … last. Together with the event in front, which is of the other kind, it
-    # leaves the falling arm with `top` as its uppermost point; j itself is then on top of that.
-    events = last - c - 1
-    owner = np.repeat(np.arange(count), events)
-    begin = np.cumsum(events) - events
-    j = np.arange(len(owner)) + (c + 2 - begin)[owner]
-    here = lowest.take(j - bounds[0])
-    top = np.empty_like(here)
-    np.minimum(here[1:], here[:-1], out=top[1:])
-    top[begin] = np.minimum(here[begin], c + 1)
-    top -= 1
-
-    # In the order of closing, rising and falling points merge into one list; consecutive elements are loops.
-    end = top[begin + events - 1]
+    # leaves the falling arm with `top − 1` as its uppermost point; j itself is then on top of that.
+    top = np.minimum(lowest[1:], lowest[:-1])  # of event j at j − 1 − bounds[0]
+    end = top.take(last - 1 - bounds[0]) - 1
     waiting = np.where((last - end) & 1, 1, 2)  # rising points that stay open
+    events, taken = np.maximum(last - c - 1 - waiting, 0), c - end
+    # In the order of closing, rising and falling points merge into one list; consecutive elements are loops.
     size = last - end - waiting
     offset = np.cumsum(size) - size
-    merged = np.full(int(size.sum()), -1, dtype=np.intp)
-    place = j - top
-    place += (offset - 1)[owner]
-    used = (np.arange(len(j)) < (begin + events - waiting)[owner]).nonzero()[0]
-    merged[place.take(used)] = j.take(used)
+    j = _ranges(c + 2, events)
+    place = j - top.take(j - (1 + bounds[0]))
+    place += np.repeat(offset, events)
+    merged, is_falling = np.empty(int(size.sum()), dtype=np.intp), np.ones(int(size.sum()), dtype=np.bool_)
+    merged[place] = j
+    is_falling[place] = False
     some = size.nonzero()[0]
     merged[offset[some]] = c[some] + 1
-    taken = c - end
-    falling = np.less(merged, 0).nonzero()[0]
-    merged[falling] = np.repeat(c + np.cumsum(taken) - taken, taken) - np.arange(len(falling))
+    is_falling[offset[some]] = False
+    merged[is_falling.nonzero()[0]] = -_ranges(-c, taken)
     first, second = merged[0::2], merged[1::2]
     return np.minimum(first, second), np.maximum(first, second)
+
+
+def _ranges(first: Index, sizes: Index) -> Index:
+    """first[k], first[k] + 1, … for sizes[k] numbers each, one range behind the other."""
+    ends = np.cumsum(sizes)
+    numbers = np.repeat(first - ends + sizes, sizes)
+    numbers += np.arange(len(numbers))
+    return numbers
 
 
 def _closed_by_kind(U: Float, kind: int, f: Index, c: Index, bounds: Index, lowest: Index) -> Index:
