@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from .blocks import Bool, Float, Int
 
 Index = NDArray[np.intp]
-Sink = Callable[[Float, Int | None, Index, Index], None]
+Sink = Callable[[Int | None, Float, Float, Index, Index], None]
 
 _STALLED = (
     40  # fewer loops than one in so many points: one more rake costs more than a pass over the spindles
@@ -35,9 +35,9 @@ _EXCHANGES = 6  # rounds of exchanging neighbours before an order is worked out 
 def eliminate(U: Float, at: Int | None, enough: int, sink: Sink) -> tuple[Float, Int | None]:
     """Close loops until none is left, or until at most `enough` points are left.
 
-    U (n,) signed turning points, at (n,) their sample indices or None; sink(U, at, i, j) is told the positions
-    i and j of the earlier and the later points of the loops of each pass. Returns what is left of U and at;
-    U[0] always stays.
+    U (n,) signed turning points, at (n,) their sample indices or None; sink(at, U[i], U[j], i, j) is told the
+    two points of each loop of a pass, the positions i and j into `at` in either order. Returns what is left of
+    U and at; U[0] always stays.
     """
     tie_parity: int | None = None
     idle = 0
@@ -46,18 +46,19 @@ def eliminate(U: Float, at: Int | None, enough: int, sink: Sink) -> tuple[Float,
         closed = rake(U, tie_parity)
         k = closed.nonzero()[0]
         if len(k):
-            sink(U, at, k + 1, k + 2)
+            sink(at, U[1:].take(k), U[2:].take(k), k + 1, k + 2)
             stays = kept_after_rake(closed)
             U, at = U.take(stays), None if at is None else at.take(stays)
             idle = 0
         if _STALLED * len(k) >= before:
             continue
         tie_parity = 0 if tie_parity is None else 1 - tie_parity
-        i, j = spindles(U)
-        if len(i):
-            sink(U, at, i, j)
+        loops = spindles(U)
+        if len(loops):
+            values = U.take(loops)
+            sink(at, values[0::2], values[1::2], loops[0::2], loops[1::2])
             mask = np.ones(len(U), dtype=np.bool_)
-            mask[i] = mask[j] = False
+            mask[loops] = False
             stays = mask.nonzero()[0]
             U, at = U.take(stays), None if at is None else at.take(stays)
             idle = 0
@@ -92,8 +93,8 @@ def kept_after_rake(closed: Bool) -> Index:
     return stays.nonzero()[0]
 
 
-def spindles(U: Float) -> tuple[Index, Index]:
-    """Loops that close within single spindles: positions of their earlier and of their later points.
+def spindles(U: Float) -> Index:
+    """Loops that close within single spindles: positions of their points, (2·loops,), the two of a loop in turn.
 
     A spindle is a run of falling ranges from position f to c followed by a run of rising ranges from c to g.
     Points f … c are its falling arm, c+1 … g+1 its rising arm. Rising point j closes every point q of the
@@ -108,7 +109,7 @@ def spindles(U: Float) -> tuple[Index, Index]:
         turns = np.append(np.zeros(1, dtype=np.intp), turns)
     count = len(turns) // 2
     if count == 0:
-        return none, none
+        return none
     f, c = turns[0 : 2 * count : 2], turns[1::2]
     bounds = np.append(turns[: 2 * count : 2], turns[2 * count] if len(turns) % 2 else len(falls)) + 2
 
@@ -138,8 +139,7 @@ def spindles(U: Float) -> tuple[Index, Index]:
     merged[offset[some]] = c[some] + 1
     is_falling[offset[some]] = False
     merged[is_falling.nonzero()[0]] = -_ranges(-c, taken)
-    first, second = merged[0::2], merged[1::2]
-    return np.minimum(first, second), np.maximum(first, second)
+    return merged
 
 
 def _ranges(first: Index, sizes: Index) -> Index:
@@ -167,10 +167,11 @@ def _closed_by_kind(U: Float, kind: int, f: Index, c: Index, bounds: Index, lowe
     rank = is_rising.take(order).nonzero()[0]  # of rising points, in their own order
     rising = is_rising.nonzero()[0]
     # Falling points below it in its spindle: rank − rising points in front − falling points of spindles in front
-    closes = rank - np.arange(len(rank))
-    base = rising_from - 2 + 2 * (np.cumsum(n_falling) - n_falling) + 2
-    spot = 2 * rising + int(begin[0] - bounds[0])
-    lowest[spot] = np.repeat(base, n_rising) - 2 * closes
+    closed = np.repeat(rising_from + 2 * (np.cumsum(n_falling) - n_falling), n_rising)
+    rank -= np.arange(len(rank))
+    rank *= 2
+    closed -= rank
+    lowest[int(begin[0] - bounds[0]) :: 2][rising] = closed
     passed = np.greater_equal(values.take(rising), np.repeat(U[f + ((f ^ kind) & 1)], n_rising)).nonzero()[0]
     final = np.cumsum(n_rising)
     first_passed = np.append(passed, len(rising))[np.searchsorted(passed, final - n_rising)]
@@ -188,7 +189,9 @@ def _order_in_groups(values: Float, sizes: Index) -> Index:
     if not len(values):
         return np.empty(0, dtype=np.intp)
     span = 2.0 * float(values.max() - values.min())
-    order = (values + np.repeat(np.arange(len(sizes)) * span, sizes)).argsort(kind="stable")
+    apart = np.repeat(np.arange(len(sizes)) * span, sizes)
+    apart += values
+    order = apart.argsort(kind="stable")
     ends = np.cumsum(sizes)[:-1]
     ends = ends[(ends > 0) & (ends < len(values))] - 1
     for _ in range(_EXCHANGES):

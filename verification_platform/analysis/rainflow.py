@@ -169,7 +169,9 @@ class RainflowCounter:
         half._grid = BinGrid(self._grid.range_width, self._grid.mean_width)
         half._damage, half._rows = 0.0, []
         open_ranges = np.arange(max(half._size - 1, 0))
-        half._gather(half._U, half._at, open_ranges, open_ranges + 1)
+        half._gather(
+            half._at, half._U[: half._size][:-1], half._U[: half._size][1:], open_ranges, open_ranges + 1
+        )
         half._count_gathered()
         full._grid.counts *= 2
         full._grid.merge(half._grid)
@@ -277,16 +279,17 @@ class RainflowCounter:
             self._at[: len(U)] = at
         self._count_gathered()
 
-    def _gather(self, U: Float, at: Int | None, i: Index, j: Index) -> None:
+    def _gather(self, at: Int | None, first: Float, second: Float, i: Index, j: Index) -> None:
         """Take note of the cycles between the signed points at positions i and j (of different kind)."""
-        earlier, later = U.take(i), U.take(j)
         means = None
         if self.keeps_table or self._grid.mean_width is not None:
-            means = (earlier - later) / 2.0
+            means = (first - second) / 2.0
             np.negative(means, out=means, where=(i % 2 == 0) != self._first_is_peak)
-        earlier += later
-        indices = (at.take(i), at.take(j)) if self.keeps_table and at is not None else None
-        self._gathered.append((earlier, means, indices))
+        indices = None
+        if self.keeps_table and at is not None:
+            one, other = at.take(i), at.take(j)
+            indices = (np.minimum(one, other), np.maximum(one, other))
+        self._gathered.append((first + second, means, indices))
 
     def _count_gathered(self) -> None:
         if not self._gathered:
