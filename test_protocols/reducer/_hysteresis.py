@@ -17,7 +17,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from verification_platform.analysis.hysteresis import Estimate, HysteresisResult, hysteresis, wind_up
+from verification_platform.analysis.hysteresis import hysteresis, wind_up
+from verification_platform.analysis.hysteresis_result import Estimate, HysteresisResult
 from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Text
 from verification_platform.records import Recording, Segment, map_segments

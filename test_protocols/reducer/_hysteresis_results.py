@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from verification_platform.analysis.hysteresis import Estimate, HysteresisResult, Stiffness
+from verification_platform.analysis.hysteresis_result import Estimate, HysteresisResult, Stiffness
 from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b

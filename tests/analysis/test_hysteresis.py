@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from verification_platform.analysis.errors import AnalysisError, NotFiniteError, NotMergeableError
-from verification_platform.analysis.hysteresis import Hysteresis, HysteresisResult, hysteresis, wind_up
+from verification_platform.analysis.hysteresis import Hysteresis, hysteresis, wind_up
+from verification_platform.analysis.hysteresis_result import HysteresisResult
 from verification_platform.analysis.samples import CoverageError
 
 ARCMIN = math.pi / 180 / 60

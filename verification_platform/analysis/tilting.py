@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .errors import AnalysisError
-from .hysteresis import Estimate, HysteresisResult, hysteresis
+from .hysteresis import hysteresis
+from .hysteresis_result import Estimate, HysteresisResult
 from .samples import as_blocks
 
 
