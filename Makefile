@@ -84,6 +84,6 @@ clean:                ## remove everything that `make` has made
 
 lock:                 ## renew requirements/lock.txt from pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/lock.txt \
-	  --extra core --extra ros --extra ros-build --extra report --extra cluster --extra test --extra dev
+	  --extra core --extra ros --extra ros-build --extra report --extra camera --extra cluster --extra test --extra dev
 	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
 	  --extra core --extra bench
