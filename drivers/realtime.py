@@ -8,11 +8,12 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
+_PARENT = "PILOTBENCH_PARENT"
 
 
 def claim_realtime(priority: int) -> str | None:
@@ -118,12 +119,21 @@ def _give_way(processor: int) -> NoReturn:
         os.sched_yield()
 
 
+def child_environment(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """`environment` for a child that will call `die_with_parent`: it tells whose death that is.
+
+    A child needs a second until it can ask to be told of its parent's death. If the parent dies in that second, the child
+    finds another process in its place, and would outlive it for ever.
+    """
+    return {**environment, _PARENT: str(os.getpid())}
+
+
 def die_with_parent(with_signal: signal.Signals = signal.SIGTERM) -> None:
-    """A signal for this process when its parent dies, however it dies (Linux)."""
-    parent = os.getppid()
+    """A signal for this process when its parent dies, however it dies (Linux); at once when it has died already."""
+    parent = int(os.environ.pop(_PARENT, os.getppid()))  # not for the children of this process
     try:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, with_signal)
     except (OSError, AttributeError):
         return
-    if os.getppid() != parent:  # it died in between
+    if os.getppid() != parent:
         os.kill(os.getpid(), with_signal)

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drivers import clock
+from drivers.realtime import child_environment
 
 from .description import BenchDescription, BenchError
 from .devices import EMULATED, with_uris
@@ -33,7 +34,7 @@ def connected(bench: BenchDescription, file: Path, dut: Path) -> Iterator[BenchD
         process = subprocess.Popen(
             [sys.executable, "-m", "verification_platform.bench.emulated", "--bench", str(file), "--dut", str(dut),
              "--seed", str(bench.plant.get("seed", 0)), "--run-dir", folder],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=child_environment(),
         )  # fmt: skip
         try:
             assert process.stdout is not None

@@ -10,6 +10,8 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from drivers.realtime import child_environment
+
 
 class Child:
     """One process with a name; its standard error, and its output unless it is a pipe, go to ``<name>.log``."""
@@ -30,7 +32,7 @@ class Child:
                 stdin=subprocess.PIPE if pipe else subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipe else file,
                 stderr=file,
-                env=dict(environment),
+                env=child_environment(environment),
                 # Ctrl-C in the terminal is the supervisor's business: it ends the run in order.
                 process_group=0,
             )

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from drivers.clock import Page
+from drivers.realtime import child_environment
 from verification_platform.bench.emulated import CLOCK, EVENTS
 
 from .graph import PACKAGE, PROTOCOL
@@ -42,7 +43,7 @@ class Pilot:
         with (graph.work_dir / "pilot.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command,
-                env=graph.environment,
+                env=child_environment(graph.environment),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
