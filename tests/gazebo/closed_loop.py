@@ -14,12 +14,15 @@ import rclpy
 from pilotbench_nodes.executor import make_executor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.qos import qos_profile_sensor_data
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from std_srvs.srv import SetBool, Trigger
 
 COUNT = int(sys.argv[1])
+#: The answer to a command comes sooner.
+POLL_S = 1e-3
 
 
 class Controller(Node):
@@ -31,7 +34,7 @@ class Controller(Node):
         self.clocks: list[float] = []
         self.done, self.running = threading.Event(), False
         self.efforts = self.create_publisher(Float64MultiArray, "effort_command", 10)
-        self.create_subscription(JointState, "joint_states", self._heard, 10)
+        self.create_subscription(JointState, "joint_states", self._heard, qos_profile_sensor_data)
         self.clients_by_name = {
             "pause": self.create_client(SetBool, "pause"),
             "step": self.create_client(Trigger, "step"),
@@ -70,7 +73,7 @@ def _spin(executor: Any) -> None:
 
 def main() -> None:
     rclpy.init()
-    node, executor = Controller(), make_executor()
+    node, executor = Controller(), make_executor(POLL_S)
     executor.add_node(node)
     while not (node.efforts.get_subscription_count() and node.count_publishers("joint_states")):
         time.sleep(0.02)

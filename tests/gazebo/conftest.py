@@ -25,6 +25,7 @@ Start = Callable[..., DatagramBodies]
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gazebo: needs a Gazebo server (`make gazebo`)")
+    config.addinivalue_line("markers", "rate: measures how fast something is, so nothing else should run")
 
 
 @pytest.fixture(autouse=True)
@@ -68,17 +69,23 @@ def start(bench: BenchDescription, tmp_path: Path) -> Iterator[Start]:
         bodies.close()
 
 
-@pytest.fixture
-def frozen(order: Order, tmp_path: Path) -> Callable[..., RunFolder]:
-    """A run folder for a protocol with settings, on a bench."""
+@pytest.fixture(scope="session")
+def freeze(order: Order) -> Callable[..., RunFolder]:
+    """A run folder at a path for a protocol with settings, on a bench."""
 
-    def freeze(name: str, protocol_id: str, bench: BenchDescription, **settings: Any) -> RunFolder:
+    def freeze(path: Path, protocol_id: str, bench: BenchDescription, **settings: Any) -> RunFolder:
         protocol = get(protocol_id)
         where = settings.pop("where", {"clock": "virtual", "transport": "local"})
         parameters = protocol.Parameters(**settings)
-        return RunFolder.create(tmp_path / name, protocol, parameters, order, bench, seed=1, **where)
+        return RunFolder.create(path, protocol, parameters, order, bench, seed=1, **where)
 
     return freeze
+
+
+@pytest.fixture
+def frozen(freeze: Callable[..., RunFolder], tmp_path: Path) -> Callable[..., RunFolder]:
+    """A run folder of the test's own, by its name."""
+    return lambda name, *arguments, **settings: freeze(tmp_path / name, *arguments, **settings)
 
 
 @pytest.fixture(scope="session")

@@ -87,6 +87,7 @@ def test_reset_and_multi_step_give_the_same_bits(start: Start) -> None:
     assert single == at_once
 
 
+@pytest.mark.rate
 def test_the_rate(start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     """Lock-step, one datagram a step. 5000 a second is the bar of a quiet machine; this one may be a busy one."""
     bodies, best = start(), 0.0

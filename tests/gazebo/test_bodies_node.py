@@ -16,13 +16,13 @@ import pytest
 from verification_platform.bench.plant import RotorAndFlange
 from verification_platform.ros.environment import own_domain, ros_environment
 
-pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.rate, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE = ROOT / "ros_ws" / "src" / "pilotbench_gazebo" / "nodes" / "bodies_node.py"
-COUNT = 800
-#: Refused on any machine; the bar of a quiet one is 1000.
-LEAST_RATE = 50
+COUNT = 1500
+#: Refused on any machine; the bar of a quiet one with two cores is 1000.
+LEAST_RATE = 100
 
 Loop = Callable[[str], dict[str, Any]]
 
@@ -64,16 +64,15 @@ def expected() -> list[list[float]]:
 
 
 def test_a_closed_loop_through_ros(loop: Loop, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = loop("gazebo")
+    seen, again = loop("gazebo"), loop("gazebo")
+    best = max(seen["rate"], again["rate"])
     with capsys.disabled():
         load = os.getloadavg()[0]
-        sys.stdout.write(
-            f"\nclosed loop through rclpy: {seen['rate']:.0f} steps/s (load average {load:.1f})\n"
-        )
+        sys.stdout.write(f"\nclosed loop through rclpy: {best:.0f} steps/s (load average {load:.1f})\n")
     for state, true in zip(seen["states"], expected(), strict=True):
         assert state == pytest.approx(true, rel=1e-9, abs=1e-12)
     assert seen["clocks"] == [pytest.approx((COUNT + 1) * 0.5e-3)]
     assert seen["paused"]
     assert seen["stepped_s"] == pytest.approx(0.5e-3)
-    assert seen["rate"] > LEAST_RATE
-    assert loop("gazebo")["states"] == seen["states"]  # to the last bit
+    assert best > LEAST_RATE
+    assert again["states"] == seen["states"]  # to the last bit

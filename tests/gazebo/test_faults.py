@@ -20,7 +20,13 @@ from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
 from verification_platform.ros import Graph
 
-pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.faults, pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.gazebo,
+    pytest.mark.ros,
+    pytest.mark.faults,
+    pytest.mark.timeout(600),
+    pytest.mark.xdist_group("graph"),
+]
 
 ROS = {"clock": "real", "transport": "ros"}
 #: A run that turns the input for several seconds soon after it has begun.

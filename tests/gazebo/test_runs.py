@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
 
@@ -20,43 +21,56 @@ from verification_platform.records import open_recording
 
 from .protocol_runs import RUNS, misses
 
-pytestmark = [pytest.mark.gazebo, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.gazebo, pytest.mark.timeout(600), pytest.mark.xdist_group("virtual time")]
+
+Measured = tuple[RunFolder, list[Result]]
 
 
-def measured(folder: RunFolder) -> list[Result]:
+def measured(folder: RunFolder) -> Measured:
     outcome = run_local(folder, get(folder.protocol_id))
     assert outcome.status is RunStatus.VALID, outcome.reason
-    return list(evaluate_run(folder.path, get).results)
+    return folder, list(evaluate_run(folder.path, get).results)
+
+
+@pytest.fixture(scope="module")
+def on_gazebo(
+    bench: BenchDescription, freeze: Callable[..., RunFolder], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Measured]:
+    """Each protocol's run on Gazebo, made once."""
+    folder = tmp_path_factory.mktemp("gazebo")
+
+    @functools.cache
+    def run(protocol_id: str) -> Measured:
+        return measured(freeze(folder / protocol_id, protocol_id, bench, **RUNS[protocol_id]))
+
+    return run
 
 
 @pytest.mark.parametrize("protocol_id", list(RUNS))
 def test_gazebo_recovers_the_truth_and_equals_the_built_in_plant(
     protocol_id: str,
-    bench: BenchDescription,
+    on_gazebo: Callable[[str], Measured],
     built_in: BenchDescription,
     order: Order,
     frozen: Callable[..., RunFolder],
     coverage: ModuleType,
 ) -> None:
     """Both integrate by the same scheme with the same step, so what differs is rounding: 1e-9 of the value or of its U."""
-    gazebo = measured(frozen("gazebo", protocol_id, bench, **RUNS[protocol_id]))
+    _, gazebo = on_gazebo(protocol_id)
     assert misses(gazebo, make_plant(built_in, order, 1).truth, coverage) == []
-    for found, plain in zip(
-        gazebo, measured(frozen("plain", protocol_id, built_in, **RUNS[protocol_id])), strict=True
-    ):
+    _, built_in_results = measured(frozen("plain", protocol_id, built_in, **RUNS[protocol_id]))
+    for found, plain in zip(gazebo, built_in_results, strict=True):
         assert (found.quantity, found.conditions) == (plain.quantity, plain.conditions)
         assert abs(found.value - plain.value) <= 1e-9 * max(abs(plain.value), plain.U)
         assert abs(found.U - plain.U) <= 1e-6 * plain.U
 
 
 def test_two_runs_are_the_same_to_the_last_bit(
-    bench: BenchDescription, frozen: Callable[..., RunFolder]
+    on_gazebo: Callable[[str], Measured], bench: BenchDescription, frozen: Callable[..., RunFolder]
 ) -> None:
-    recordings = []
-    for name in ("first", "second"):
-        folder = frozen(name, "SRV-STEP", bench, **RUNS["SRV-STEP"])
-        measured(folder)
-        recordings.append(open_recording(folder.path))
+    first, _ = on_gazebo("SRV-STEP")
+    second, _ = measured(frozen("second", "SRV-STEP", bench, **RUNS["SRV-STEP"]))
+    recordings = [open_recording(folder.path) for folder in (first, second)]
     segments = [list(recording.segments()) for recording in recordings]
     assert len(segments[0]) == len(segments[1]) == 8
     for one, other in zip(*segments, strict=True):

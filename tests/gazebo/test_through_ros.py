@@ -19,7 +19,12 @@ from verification_platform.ros import Graph
 
 from .protocol_runs import RUNS, misses
 
-pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.timeout(1200)]
+pytestmark = [
+    pytest.mark.gazebo,
+    pytest.mark.ros,
+    pytest.mark.timeout(1200),
+    pytest.mark.xdist_group("graph"),
+]
 
 ROS = {"clock": "real", "transport": "ros"}
 

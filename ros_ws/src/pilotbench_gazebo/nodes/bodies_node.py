@@ -18,6 +18,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from builtin_interfaces.msg import Time
 from pilotbench_nodes.executor import make_executor
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
-from rclpy.qos import QoSProfile
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
@@ -37,8 +38,13 @@ from verification_platform.bench.bodies import make_bodies
 from verification_platform.bench.description import BenchError, load_bench
 from verification_platform.bench.plant import BodiesLost, RigidBodies, RotorAndFlange, plant_parameters
 
-#: Commands come one at a time: the next is sent when the state has been seen.
-QOS = QoSProfile(depth=10)
+#: Whoever listens may choose; best effort costs fewer messages.
+OUT = QoSProfile(depth=10)
+#: Commands come one at a time: the next is sent when the state has been seen. There is nothing under way that could be lost, and the
+#: acknowledgements of reliable messages take a third of the time of a loop.
+IN = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
+#: The next command of a closed loop comes sooner; between two loops the node sleeps.
+POLL_S = 1e-3
 
 
 class BodiesNode(Node):
@@ -49,6 +55,7 @@ class BodiesNode(Node):
         bench = load_bench(Path(self.declare_parameter("bench", "").value))
         folder = self.declare_parameter("folder", "").value or tempfile.mkdtemp(prefix="pilotbench-")
         self.declare_parameter("steps", 1)
+        self._steps = 1
         parameters = plant_parameters(bench)
         self.bodies: RigidBodies = make_bodies(bench, Path(folder)) or RotorAndFlange(
             parameters.rotor_inertia, parameters.flange_inertia, parameters.step
@@ -56,9 +63,11 @@ class BodiesNode(Node):
         self._names = list(bench.bodies.joints)
         self._efforts = [0.0] * len(self._names)
         self._paused = False
-        self._states = self.create_publisher(JointState, "joint_states", QOS)
-        self._clock = self.create_publisher(Clock, "/clock", QOS)
-        self.create_subscription(Float64MultiArray, "effort_command", self._commanded, QOS)
+        self._state = JointState(name=self._names)
+        self._states = self.create_publisher(JointState, "joint_states", OUT)
+        self._clock = self.create_publisher(Clock, "/clock", OUT)
+        self.create_subscription(Float64MultiArray, "effort_command", self._commanded, IN)
+        self.add_post_set_parameters_callback(self._parameters_set)
         self.create_service(SetBool, "pause", self._pause)
         self.create_service(Trigger, "step", self._step)
         self.create_service(Trigger, "reset", self._reset)
@@ -71,7 +80,7 @@ class BodiesNode(Node):
             return
         self._efforts = list(message.data)
         if not self._paused:
-            self._turn(self._steps())
+            self._turn(self._steps)
 
     def _pause(self, request: SetBool.Request, response: SetBool.Response) -> Any:
         self._paused, response.success = request.data, True
@@ -79,9 +88,8 @@ class BodiesNode(Node):
         return response
 
     def _step(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
-        steps = self._steps()
-        self._turn(steps)
-        response.success, response.message = True, f"{steps} steps"
+        self._turn(self._steps)
+        response.success, response.message = True, f"{self._steps} steps"
         return response
 
     def _reset(self, _request: Trigger.Request, response: Trigger.Response) -> Any:
@@ -91,16 +99,19 @@ class BodiesNode(Node):
         response.success = True
         return response
 
-    def _steps(self) -> int:
-        return max(int(self.get_parameter("steps").value), 0)
+    def _parameters_set(self, _parameters: list[Any]) -> None:
+        """Read when it changes, not with every command: reading takes longer than a step."""
+        self._steps = max(int(self.get_parameter("steps").value), 0)
 
     def _turn(self, steps: int) -> None:
         time_s, angles, speeds = self.bodies.step(self._efforts, steps)
         time_ns = round(time_s * 1e9)
         stamp = Time(sec=time_ns // 10**9, nanosec=time_ns % 10**9)
         self._clock.publish(Clock(clock=stamp))
-        state = JointState(name=self._names, position=angles, velocity=speeds, effort=self._efforts)
+        state = self._state
         state.header.stamp = stamp
+        state.position, state.velocity = array("d", angles), array("d", speeds)
+        state.effort = array("d", self._efforts)
         self._states.publish(state)
 
 
@@ -112,7 +123,7 @@ def main() -> None:
         node = BodiesNode()
     except BenchError as error:
         sys.exit(f"bodies_node: {error}")
-    executor = make_executor()
+    executor = make_executor(POLL_S)
     executor.add_node(node)
     code = 0
     try:

@@ -6,13 +6,17 @@ of processor time a callback against 0.27 ms here. rclpy's own answer, the exper
 busy in the release of 2025-10.
 
 `KeepingExecutor` does what `SingleThreadedExecutor` does and waits in the same way (`rcl_wait`), but collects the entities only
-when one was created or destroyed. It touches parts of rclpy that are not promised to stay (as rclpy's own executors
+when one was created or destroyed, and calls plain callbacks of messages without a task around them (0.21 ms of processor time
+a message with the task, 0.14 ms without). It touches parts of rclpy that are not promised to stay (as rclpy's own executors
 do); `make_executor` falls back to the standard executor when they are not there.
 """
 
 from __future__ import annotations
 
 import contextlib
+import inspect
+import os
+import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
@@ -20,6 +24,7 @@ from typing import Any
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.impl.implementation_singleton import rclpy_implementation as _rclpy
+from rclpy.subscription import Subscription
 from rclpy.task import Task
 
 #: A coroutine that waits for something is looked at so often, ns.
@@ -37,8 +42,8 @@ _NEEDS = (
 )
 
 
-def make_executor() -> Executor:
-    """The executor of every node."""
+def make_executor(poll_s: float = 0.0) -> Executor:
+    """The executor of every node; `poll_s` as in `KeepingExecutor`."""
     kinds = (
         "add_subscription",
         "add_timer",
@@ -50,7 +55,7 @@ def make_executor() -> Executor:
     known = all(hasattr(SingleThreadedExecutor, name) for name in _NEEDS if name.startswith("_take")) and all(
         hasattr(_rclpy.WaitSet, name) for name in kinds
     )
-    executor = KeepingExecutor() if known else SingleThreadedExecutor()
+    executor = KeepingExecutor(poll_s) if known else SingleThreadedExecutor()
     return executor if all(hasattr(executor, name) for name in _NEEDS) else SingleThreadedExecutor()
 
 
@@ -66,6 +71,7 @@ class _Entities:
         self.clients = self._take(e for node in nodes for e in node.clients)
         self.guards = self._take(e for node in nodes for e in node.guards)
         self.waitables = self._take((e for node in nodes for e in node.waitables), waitable=True)
+        self.plain = {id(s) for s in self.subscriptions if _is_plain(s)}
         numbers = [w.get_num_entities() for w in self.waitables]
         self.wait_set = _rclpy.WaitSet(
             len(self.subscriptions) + sum(n.num_subscriptions for n in numbers),
@@ -108,12 +114,25 @@ class _Entities:
         wait_set.add_guard_condition(own_guard.handle)
 
 
-class KeepingExecutor(SingleThreadedExecutor):
-    """Callbacks run one after the other, in the thread that spins; coroutines go on while others wait."""
+def _is_plain(subscription: Subscription) -> bool:
+    """A function of the message alone, nothing that waits: it can be called as it is."""
+    kind = getattr(subscription, "_callback_type", None)
+    return kind is Subscription.CallbackType.MessageOnly and not inspect.iscoroutinefunction(
+        subscription.callback
+    )
 
-    def __init__(self, **arguments: Any) -> None:
+
+class KeepingExecutor(SingleThreadedExecutor):
+    """Callbacks run one after the other, in the thread that spins; coroutines go on while others wait.
+
+    poll_s: so long it looks for a message before it sleeps. For nodes that answer each message with one: waking a processor that
+    sleeps takes 50 to 100 µs on a virtual machine, six times in a closed loop. Whoever else wants the processor gets it.
+    """
+
+    def __init__(self, poll_s: float = 0.0, **arguments: Any) -> None:
         self._entities: _Entities | None = None
         self._stale = True
+        self._poll_s = poll_s
         super().__init__(**arguments)
 
     def wake(self) -> None:
@@ -144,6 +163,23 @@ class KeepingExecutor(SingleThreadedExecutor):
             return bool(self._tasks)
 
     def _wait(self, timeout_ns: int) -> None:
+        if self._poll_s and (self._look(0) or self._poll()):
+            return
+        self._look(timeout_ns)
+
+    def _poll(self) -> bool:
+        """Look for a message again and again; True when one was heard."""
+        assert self._entities is not None
+        heard = [s for s in self._entities.subscriptions if id(s) in self._entities.plain]
+        end_s = time.perf_counter() + self._poll_s
+        while time.perf_counter() < end_s:
+            if any(_hear(subscription) for subscription in heard):
+                return True
+            os.sched_yield()
+        return False
+
+    def _look(self, timeout_ns: int) -> bool:
+        """Wait until something is ready and serve all that is; False when nothing was."""
         if self._stale or self._entities is None:
             self._stale = False
             if self._entities is not None:
@@ -154,17 +190,17 @@ class KeepingExecutor(SingleThreadedExecutor):
             entities.fill(self._guard)
         except InvalidHandle:  # destroyed by another thread since they were collected
             self._stale = True
-            return
+            return True
         wait_set = entities.wait_set
         wait_set.wait(timeout_ns)
         if not self.context.ok():
-            return
+            return True
         guards = wait_set.get_ready_entities("guard_condition")
         if self._guard.handle.pointer in guards:
             self._stale = True  # something was created, destroyed or added: collect anew
-        self._serve(entities, wait_set, guards)
+        return self._serve(entities, wait_set, guards) or self._stale
 
-    def _serve(self, entities: _Entities, wait_set: Any, guards: Any) -> None:
+    def _serve(self, entities: _Entities, wait_set: Any, guards: Any) -> bool:
         ready = [w for w in entities.waitables if w.is_ready(wait_set)]  # asked before anything else runs
         timers = wait_set.get_ready_entities("timer")
         for timer in entities.timers if timers else ():
@@ -173,7 +209,10 @@ class KeepingExecutor(SingleThreadedExecutor):
         subscriptions = wait_set.get_ready_entities("subscription")
         for subscription in entities.subscriptions if subscriptions else ():
             if subscription.handle.pointer in subscriptions:
-                self._run(self._take_subscription(subscription))
+                if id(subscription) in entities.plain:
+                    _hear(subscription)
+                else:
+                    self._run(self._take_subscription(subscription))
         for guard in entities.guards if guards else ():
             if guard.handle.pointer in guards:
                 self._run(self._take_guard_condition(guard))
@@ -188,6 +227,7 @@ class KeepingExecutor(SingleThreadedExecutor):
         for waitable in ready:
             with contextlib.suppress(InvalidHandle):  # destroyed by what ran just now, or by another thread
                 self._run(self._take_waitable(waitable))
+        return bool(ready or timers or subscriptions or guards or clients or services)
 
     def _run(self, take: Any) -> None:
         """Run a callback to its end, or to where it waits for something."""
@@ -200,3 +240,16 @@ class KeepingExecutor(SingleThreadedExecutor):
                 self._tasks.append((task, None, None))
         elif task.exception() is not None:
             raise task.exception()
+
+
+def _hear(subscription: Subscription) -> bool:
+    """Take one message and call back; False when there is none."""
+    try:
+        with subscription.handle:
+            taken = subscription.handle.take_message(subscription.msg_type, subscription.raw)
+    except InvalidHandle:  # destroyed by another thread
+        return False
+    if taken is None:
+        return False
+    subscription.callback(taken[0])
+    return True
