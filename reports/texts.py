@@ -103,6 +103,7 @@ CHANNELS = {
     "input_torque": Text("输入转矩", "Input torque"),
     "output_torque": Text("输出转矩", "Output torque"),
     "input_speed": Text("输入转速", "Input speed"),
+    "drive_torque": Text("驱动器转矩", "Drive torque"),
     "load_torque_command": Text("加载转矩指令", "Load torque command"),
 }
 
@@ -133,6 +134,15 @@ QUANTITIES = {
     "T_v": Text("粘性摩擦系数", "viscous friction coefficient"),
     "T_offset": Text("转矩零偏", "torque offset"),
     "reversal_offset": Text("换向偏移", "reversal offset"),
+    "t_d": Text("延迟时间（至 50 %）", "delay time, to 50 %"),
+    "t_r": Text("上升时间（10→90 %）", "rise time, 10 to 90 %"),
+    "t_90": Text("上升时间（0→90 %）", "rise time, from the step to 90 %"),
+    "t_100": Text("首次到达时间", "time of first reach"),
+    "t_p": Text("峰值时间", "peak time"),
+    "t_s5": Text("调节时间（±5 %）", "settling time, band 5 %"),
+    "t_s2": Text("调节时间（±2 %）", "settling time, band 2 %"),
+    "M_p": Text("超调量", "overshoot"),
+    "e_inf": Text("稳态误差", "steady-state error"),
     "offset": Text("零偏", "offset"),
     "closure": Text("闭合差", "closure"),
 }
@@ -186,6 +196,9 @@ _CONDITIONS = {
     "rate": (Text("加载速率", "loading rate"), "N·m/s"),
     "torque": (Text("转矩", "torque"), "N·m"),
     "p": (Text("转矩点 p", "torque point p"), "%"),
+    "base_speed": (Text("基准转速", "base speed"), "r/min"),
+    "step": (Text("阶跃", "step"), "r/min"),
+    "signal": (Text("信号", "signal"), "words"),
     "definition": (Text("定义", "definition"), ""),
     "method": (Text("方式", "method"), "words"),
     "temperature": (Text("温度", "temperature"), "°C"),
@@ -197,7 +210,12 @@ _DIRECTIONS = {
     0: Text("双向", "both directions"),
 }
 _SIDES = {"+": Text("正转矩侧", "positive torque"), "-": Text("负转矩侧", "negative torque")}
-_WORDS = {"dynamic": Text("动态", "dynamic"), "static": Text("静态", "static")}
+_WORDS = {
+    "dynamic": Text("动态", "dynamic"),
+    "static": Text("静态", "static"),
+    "small": Text("小信号", "small signal"),
+    "large": Text("大信号（转矩达到限值）", "large signal (torque limited)"),
+}
 
 
 def conditions(found: Mapping[str, str | float | int | bool]) -> list[Text]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from verification_platform.engine.protocol import Curve, ProtocolError, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment, Unwrapping
+from verification_platform.records import Recording, RecordingError, Segment, Unwrapping
 
 from ..common import TURN, Floats, offered, reading, type_a_mean
 
+#: The drive's own torque, where the bench has it.
+TORQUE = "drive_torque"
 #: The speed has moved when it has left its mean by so much of the step; the first sample after the step has gone much farther.
 _MOVED = 0.05
 _FINAL = 0.2
@@ -24,7 +27,12 @@ _FINAL = 0.2
 _LEAST_LEVEL = 1e-4
 #: From the step to level L, in times from L to 3·L: y ∝ t² takes 1/(√3 − 1), y ∝ t takes 1/2.
 _EARLIEST, _LATEST = 1 / (math.sqrt(3) - 1), 0.5
+#: Of the instant of the step, per σ/L and time from L to 3·L: both crossings with their slopes (y ∝ t², which has the lesser
+#: ones), and the mean of _EARLIEST and _LATEST times their difference.
+_ONSET_NOISE = 1.4
 _BANDS = (0.05, 0.02)
+#: Of the drive's limit. A torque that touches the limit between two samples is seen this high beside it.
+_SATURATED = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +49,8 @@ class Response:
     """All repeats of one direction, averaged. t is 0 where the step came, s; y in rad/s in the sense of the step.
 
     period: of the samples, s;
-    finals: final speed of each repeat by the angle encoder, rad/s; span: over which it was taken, s.
+    finals: final speed of each repeat by the angle encoder, rad/s; span: over which it was taken, s;
+    torque_share: largest drive torque of all repeats as a fraction of the drive's limit; None when it was not recorded.
     """
 
     direction: int
@@ -53,14 +62,26 @@ class Response:
     finals: tuple[float, ...]
     span: float
     metrics: StepResult
+    torque_share: float | None
+
+    @property
+    def saturated(self) -> bool | None:
+        """The drive has limited its torque: then this is its large-signal response. None when that is not known."""
+        return None if self.torque_share is None else self.torque_share >= _SATURATED
 
 
 def find_responses(recording: Recording) -> Iterator[Response]:
     """One response a direction."""
     found: dict[int, list[tuple[Floats, Floats, int, float, float]]] = {}
+    shares: dict[int, list[float]] = {}
+    limit = _torque_limit(recording)
     for segment in recording.segments():
         direction = int(segment.tag.get("direction", 1))
         found.setdefault(direction, []).append(_one(segment, direction))
+        if limit:
+            with contextlib.suppress(RecordingError):  # a segment need not have rows of every channel
+                torque = segment.read(TORQUE).values
+                shares.setdefault(direction, []).append(float(np.max(np.abs(torque), initial=0.0)) / limit)
     for direction, repeats in found.items():
         before = min(at for _, _, at, _, _ in repeats)
         after = min(t.size - at for t, _, at, _, _ in repeats)
@@ -77,7 +98,14 @@ def find_responses(recording: Recording) -> Iterator[Response]:
             tuple(final for *_, final, _ in repeats),
             repeats[0][4],
             step_response(t, y, origin.at, y_0=float(y[t < origin.at].mean()), bands=_BANDS),
+            max(shares[direction]) if direction in shares else None,
         )
+
+
+def _torque_limit(recording: Recording) -> float | None:
+    """Range of the drive's own torque, N·m: where it ends, the drive limits it. None when it was not recorded."""
+    record = recording.channels.get(TORQUE)
+    return None if record is None else record.range
 
 
 def _origin(t: Floats, y: Floats) -> _Origin:
@@ -92,7 +120,7 @@ def _origin(t: Floats, y: Floats) -> _Origin:
     level = max(6 * float(x[:before].std()), _LEAST_LEVEL)
     begun, rising = _crossing(t, x, level), _crossing(t, x, 3 * level)
     earliest, latest = _EARLIEST * (rising - begun), _LATEST * (rising - begun)
-    noise = math.sqrt(2) * float(x[:before].std()) * (rising - begun) / (2 * level)
+    noise = _ONSET_NOISE * float(x[:before].std()) * (rising - begun) / level
     return _Origin(begun - 0.5 * (earliest + latest), 0.5 * (earliest - latest), noise)
 
 
@@ -132,6 +160,8 @@ def results_of(
         "base_speed": base,
         "step": step,
     }
+    if response.saturated is not None:
+        conditions["signal"] = "large" if response.saturated else "small"
     sampling = type_b("sampling period", response.period / 2)
     origin = [
         type_b("instant of the step, within one sampling period", response.period / 2),
@@ -147,6 +177,9 @@ def results_of(
 
     yield row("t_d", m.delay, [sampling, *origin])
     yield offered(row("t_r", m.rise, both), LimitType.MAX)
+    yield row("t_90", m.to_90, [sampling, *origin])
+    if m.reach is not None:
+        yield row("t_100", m.reach, [sampling, *origin])
     noise = Contribution("noise of the mean response", "A", m.noise / height * math.sqrt(2))
     bend = type_b("top between two samples", _bend(response) / height)
     yield offered(row("M_p", m.overshoot, [noise, bend], "1", "%"), LimitType.MAX)
@@ -154,8 +187,8 @@ def results_of(
         yield row("t_p", m.peak_time, [sampling, *origin])
     for band, time in m.settling.items():
         if time is not None:
-            slope = max(_slope(response, time), 1e-9)
-            lines = [sampling, *origin, Contribution("noise where the band is entered", "A", m.noise / slope)]
+            noise = type_b("noise where the band is entered", m.settling_doubt[band], "normal")
+            lines = [sampling, *origin, noise]
             yield offered(row(f"t_s{band * 100:.0f}", time, lines), LimitType.MAX)
     error = base + step - float(np.mean(response.finals))
     span = math.sqrt(2) / response.span
@@ -168,13 +201,6 @@ def _bend(response: Response) -> float:
     y = response.y
     top = min(max(int(np.argmax(y)), 1), y.size - 2)
     return abs(float(y[top - 1] - 2 * y[top] + y[top + 1])) / 2
-
-
-def _slope(response: Response, at_s: float) -> float:
-    """|dy/dt| at `at_s` over two periods each way, rad/s²."""
-    span = 2 * response.period
-    before, after = np.interp([at_s - span, at_s + span], response.t, response.y)
-    return abs(float(after - before)) / (2 * span)
 
 
 def plot(response: Response) -> Curve:

@@ -3,6 +3,7 @@
 The drive turns at a base speed, and its speed set-point is stepped by Δn. How the speed follows is
 
     t_d   delay to 50 %              t_r   rise from 10 to 90 %
+    t_90  from the step to 90 %      t_100 first reach of y_∞ (both are called rise time somewhere)
     M_p   (y_max − y_∞)/(y_∞ − y_0)  t_p   time of the first peak
     t_s   last time |y − y_∞| leaves a band of 5 % or 2 % of the step
     e_∞   set-point less final speed
@@ -15,7 +16,11 @@ The step is small, so that no torque saturates, and starts from a slow turn, so 
 brings set-points once a cycle: the step is one in truth when Δn at the bench's steepest slope takes no longer than a
 cycle, which is why the default is not 10 % of n_N. Final speeds come from the calibrated angle encoder.
 
-What is here is the speed step; the position step (positioning settling time) is not, nor the large step to n_N.
+A drive that reaches its torque limit shows another response, that of its limit: where the bench records the drive's torque
+(`drive_torque`, whose range is the limit) each result says small or large signal, and a large one is a finding.
+
+What is here is the speed step; the position step (positioning settling time) is not. A step to n_N needs a bench whose slope
+allows it: `edge` and `step` are free, and the preflight says what a bench can do.
 
 GB/T 16439-2024; protocol specification SRV-STEP.
 """
@@ -23,7 +28,7 @@ GB/T 16439-2024; protocol specification SRV-STEP.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from drivers.device import Mode
 from verification_platform.bench.dut import Order, Reducer
@@ -44,7 +49,7 @@ from verification_platform.metrology.result import Result
 from verification_platform.records import Recording
 
 from ..common import Acceleration, Duration, Speed, channel, environment_findings, rate_deviation
-from ._step import find_responses, plot, results_of
+from ._step import Response, find_responses, plot, results_of
 
 #: Before the step, s: y_0 and the noise are taken from it.
 _BEFORE_S = 0.2
@@ -135,9 +140,30 @@ class StepResponse(Protocol):
         results: list[Result] = []
         for response in responses:
             results += results_of(response, speed, angle, p.base_speed, p.step)
+        findings += _signal_findings(responses)
         return Evaluation(
             results,
             [plot(response) for response in responses],
             findings=findings,
             deviations=rate_deviation(speed, p.sampling_rate),
         )
+
+
+def _signal_findings(responses: Sequence[Response]) -> list[Text]:
+    """Whether this was the small signal that it is meant to be. A remark: the numbers are right, of what they say they are."""
+    if any(response.saturated is None for response in responses):
+        return [
+            Text(
+                "未记录驱动器转矩，无法判断其是否达到限值",
+                "the drive's torque was not recorded: whether it reached its limit is not known",
+            )
+        ]
+    largest = max((response.torque_share or 0.0 for response in responses), default=0.0)
+    if not any(response.saturated for response in responses):
+        return []
+    return [
+        Text(
+            f"驱动器转矩达到其限值的 {largest * 100:.0f} %：为大信号响应",
+            f"the drive's torque came to {largest * 100:.0f} % of its limit: this is the large-signal response",
+        )
+    ]

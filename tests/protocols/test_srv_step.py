@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from drivers.device import Command, Mode
+from reports.texts import condition, quantity_name
 from test_protocols import get
 from verification_platform.analysis.step_response import StepResult, step_response
 from verification_platform.bench.description import BenchDescription
@@ -22,7 +23,10 @@ from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
 
 BASE, STEP = 100 * math.pi / 30, 9.5 * math.pi / 30
-T_STEP = {"t_r": 16.38e-3, "t_p": 36.28e-3, "t_s5": 52.89e-3, "t_s2": 80.76e-3}
+#: ζ = 0.5, ω_n = 100 rad/s: protocol specification; t_90 and t_100 from the closed form, t_100 = (π − arccos ζ)/ω_d.
+T_STEP = {
+    "t_r": 16.38e-3, "t_p": 36.28e-3, "t_s5": 52.89e-3, "t_s2": 80.76e-3, "t_90": 21.26e-3, "t_100": 24.18e-3, "t_d": 12.94e-3,
+}  # fmt: skip
 
 
 def second_order(t: Any, zeta: float = 0.5, omega: float = 100.0) -> Any:
@@ -33,8 +37,14 @@ def second_order(t: Any, zeta: float = 0.5, omega: float = 100.0) -> Any:
     )
 
 
-def add_steps(recording: Any, repeats: int = 10, rate_hz: float = 10_000.0, noise: float = 0.0) -> None:
-    """Steps of both directions; the encoder turns as the speed says, modulo a turn."""
+def add_steps(
+    recording: Any,
+    repeats: int = 10,
+    rate_hz: float = 10_000.0,
+    noise: float = 0.0,
+    torque: float | None = 1.0,
+) -> None:
+    """Steps of both directions; the encoder turns as the speed says, modulo a turn. `torque`: peak of the drive's, N·m."""
     t = np.arange(-round(0.2 * rate_hz), round(0.3 * rate_hz)) / rate_hz
     random = np.random.default_rng(4)
     for direction in (1, -1):
@@ -43,10 +53,10 @@ def add_steps(recording: Any, repeats: int = 10, rate_hz: float = 10_000.0, nois
             angle = np.concatenate([[0.0], np.cumsum(speed[:-1]) / rate_hz]) % (2 * math.pi)
             read = speed + noise * random.standard_normal(t.size)
             stamps = t + 0.2 + 10.0 * (repeat + 20 * (direction < 0))
-            recording.add(
-                {"direction": direction, "repeat": repeat},
-                (stamps, {"input_speed": read, "input_angle": angle}),
-            )
+            columns = {"input_speed": read, "input_angle": angle}
+            if torque is not None:
+                columns["drive_torque"] = direction * torque * np.exp(-np.abs(t) / 5e-3)
+            recording.add({"direction": direction, "repeat": repeat}, (stamps, columns))
 
 
 @pytest.mark.parametrize("noise", [0.0, 1e-3])
@@ -76,6 +86,33 @@ def test_a_segment_without_a_step_is_refused(recording: Any, evaluate: Any) -> N
     flat = {"input_speed": np.full(t.size, BASE), "input_angle": (BASE * t) % (2 * math.pi)}
     found = evaluate("SRV-STEP", recording.add({"direction": 1, "repeat": 0}, (t, flat)))
     assert found.status is RunStatus.INVALID
+
+
+@pytest.mark.parametrize(("torque", "signal"), [(1.0, "small"), (4.7, "small"), (4.9, "large"), (None, None)])
+def test_a_torque_at_its_limit_makes_it_the_large_signal(
+    recording: Any, evaluate: Any, torque: float | None, signal: str | None
+) -> None:
+    """The drive's limit is 5 N·m. The numbers stand, of what they are said to be; not knowing is said, too."""
+    add_steps(recording, repeats=2, torque=torque)
+    found = evaluate("SRV-STEP", recording)
+    assert found.status is RunStatus.VALID
+    assert {r.conditions.get("signal") for r in found.results} == {signal}
+    said = [text.en for text in found.findings if "torque" in text.en]
+    assert [bool(text.zh) for text in found.findings]
+    if signal == "small":
+        assert said == []
+    else:
+        assert ("98 % of its limit" if signal else "not known") in said[0]
+
+
+def test_every_row_has_a_name_in_both_languages(recording: Any, evaluate: Any) -> None:
+    add_steps(recording, repeats=2)
+    for result in evaluate("SRV-STEP", recording).results:
+        name = quantity_name(result.quantity)
+        assert name is not None, result.quantity
+        assert name.zh != name.en
+        for key, value in result.conditions.items():
+            assert condition(key, value).zh != condition(key, value).en, key
 
 
 def test_a_ramp_is_not_called_a_step(bench: BenchDescription, order: Order) -> None:
@@ -120,12 +157,14 @@ def test_it_recovers_the_plants_own_response(bench: BenchDescription, order: Ord
         true = truth(bench, order, 3, direction)
         known = {
             "t_d": true.delay, "t_r": true.rise, "M_p": true.overshoot, "t_p": true.peak_time,
-            "t_s5": true.settling[0.05], "t_s2": true.settling[0.02], "e_inf": true.steady_error,
+            "t_s5": true.settling[0.05], "t_s2": true.settling[0.02], "e_inf": true.steady_error, "t_90": true.to_90,
+            "t_100": true.reach,
         }  # fmt: skip
         found = {r.quantity: r for r in results if r.conditions["direction"] == direction}
         assert found.keys() == known.keys()
         for quantity, value in known.items():
             assert value is not None
             assert abs(found[quantity].value - value) <= found[quantity].U, (quantity, direction)
+            assert found[quantity].conditions["signal"] == "small"
         assert found["M_p"].U < 0.05
         assert found["t_s5"].U < 2e-3

@@ -1,6 +1,7 @@
 """Step response: how fast and how well damped a drive follows a step.
 
     t_d   delay to 50 %            t_r   rise from 10 to 90 % (the limits are stated with the result)
+    t_90  from the step to 90 %    t_100 first reach of y_∞
     M_p   (y_max − y_∞)/(y_∞ − y_0) t_p   time of the first peak
     t_s   last time |y − y_∞| exceeds a band (5 % and 2 % of the step)
 
@@ -31,8 +32,10 @@ _NOISE_BANDS = 5.0
 class StepResult:
     """Times in s from the step; y in the signal's unit.
 
-    overshoot: fraction of the step, 0 when overdamped (then peak_time is None); settling: band (fraction) → time,
-    None where the band is narrower than 5 σ of the noise; steady_error: target − y_∞, None without a target.
+    overshoot: fraction of the step, 0 when overdamped (then peak_time and reach are None); settling: band (fraction) → time,
+    None where the band is narrower than 5 σ of the noise; settling_doubt: band → half of what the settling time changes by when
+    the band is wider and narrower by σ of the noise, s: where a swing just reaches the band, half a swing; steady_error: target − y_∞,
+    None without a target.
     """
 
     y_0: float
@@ -40,9 +43,12 @@ class StepResult:
     delay: float
     rise: float
     rise_limits: tuple[float, float]
+    to_90: float
+    reach: float | None
     overshoot: float
     peak_time: float | None
     settling: Mapping[float, float | None]
+    settling_doubt: Mapping[float, float]
     steady_error: float | None
     noise: float
 
@@ -88,15 +94,19 @@ def step_response(
         raise CoverageError("the signal has not settled in the last fifth of the record: record longer")
     overshoot, peak_time = _peak(t, x, noise_share)
     low, high = rise_limits
+    judged = [b for b in bands if b >= _NOISE_BANDS * noise_share]
     return StepResult(
         y_0=y_0,
         y_inf=y_inf,
         delay=_crossing(t, x, 0.5),
         rise=_crossing(t, x, high) - _crossing(t, x, low),
         rise_limits=rise_limits,
+        to_90=_crossing(t, x, 0.9),
+        reach=None if peak_time is None else _crossing(t, x, 1.0),
         overshoot=overshoot,
         peak_time=peak_time,
-        settling={b: _last_exit(t, x, 1.0, b) if b >= _NOISE_BANDS * noise_share else None for b in bands},
+        settling={b: _last_exit(t, x, 1.0, b) if b in judged else None for b in bands},
+        settling_doubt={b: _doubt(t, x, b, noise_share) for b in judged},
         steady_error=None if target is None else target - y_inf,
         noise=noise,
     )
@@ -149,6 +159,14 @@ def _last_exit(t: Floats, x: Floats, target: float, band: float) -> float:
         raise CoverageError(f"the signal is outside ±{band:g} at the end of the record: record longer")
     edge = target + math.copysign(band, x[at] - target)
     return float(t[at] + (t[at + 1] - t[at]) * (edge - x[at]) / (x[at + 1] - x[at]))
+
+
+def _doubt(t: Floats, x: Floats, band: float, noise: float) -> float:
+    """Half of what the last exit moves by when the band is σ of the noise wider and narrower, s."""
+    try:
+        return (_last_exit(t, x, 1.0, band - noise) - _last_exit(t, x, 1.0, band + noise)) / 2
+    except CoverageError:  # noise alone leaves the narrower band at the very end
+        return float(t[-1]) / 2
 
 
 @dataclass(frozen=True, slots=True)
