@@ -18,6 +18,7 @@ from launch.actions import (
     OpaqueFunction,
     RegisterEventHandler,
     SetEnvironmentVariable,
+    TimerAction,
 )
 from launch.conditions import IfCondition
 from launch.event_handlers import OnProcessStart
@@ -31,10 +32,12 @@ from launch import LaunchContext, LaunchDescription
 from verification_platform.bench.description import load_bench
 from verification_platform.ros.environment import PROFILE, PROFILE_VARIABLES
 from verification_platform.ros.graph import PACKAGE, NodeSpec, nodes_for
-from verification_platform.ros.launching import END_S, TERM_S, end_all
+from verification_platform.ros.launching import END_S, TERM_S, declare, end_all
 
 #: A device that has just been switched on may need a second knock.
 KNOCKS = 2
+#: A node that was killed still looks present to DDS; a request goes to its successor once that has been discovered, too.
+RESPAWNED_S = 3.0
 
 CONFIGURE = lifecycle_msgs.msg.Transition.TRANSITION_CONFIGURE
 ACTIVATE = lifecycle_msgs.msg.Transition.TRANSITION_ACTIVATE
@@ -45,38 +48,7 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription(
         [
             DeclareLaunchArgument("bench", description="Bench description, bench.toml."),
-            DeclareLaunchArgument(
-                "namespace",
-                default_value="",
-                description="ROS namespace of the bench, when several share one domain; empty for none.",
-            ),
-            DeclareLaunchArgument(
-                "autostart",
-                default_value="true",
-                choices=["true", "false"],
-                description="Configure and activate all nodes; false leaves that to `ros2 lifecycle`.",
-            ),
-            DeclareLaunchArgument(
-                "respawn",
-                default_value="false",
-                choices=["true", "false"],
-                description="Start a node anew that has died. The torque is off by then, and the node stays unconfigured until "
-                "`ros2 lifecycle` brings it up by hand. With false, the safe choice, the death of any node ends them all.",
-            ),
-            DeclareLaunchArgument(
-                "respawn_delay", default_value="2.0", description="Seconds before a node is started anew."
-            ),
-            DeclareLaunchArgument(
-                "log_dir",
-                default_value="",
-                description="Folder for the logs of all nodes; empty for ROS's own (~/.ros/log).",
-            ),
-            DeclareLaunchArgument(
-                "loopback",
-                default_value="true",
-                choices=["true", "false"],
-                description="Talk on this computer only and without shared memory (docs/decisions/0003).",
-            ),
+            *declare("namespace", "autostart", "respawn", "respawn_delay", "log_dir", "loopback"),
             *(
                 SetEnvironmentVariable(
                     name, str(PROFILE), condition=IfCondition(LaunchConfiguration("loopback"))
@@ -121,7 +93,11 @@ def _node(spec: NodeSpec, respawn: bool, delay_s: float) -> LifecycleNode:
 
 
 class BringUp:
-    """All nodes from unconfigured to active, one after the other, once."""
+    """All nodes from unconfigured to active, one after the other, once.
+
+    A node that is started anew afterwards is configured only: its devices are open, watched and without torque. Nothing here
+    activates it, for nobody has looked yet why it died; `ros2 lifecycle set NODE activate` does.
+    """
 
     def __init__(self, nodes: list[LifecycleNode]) -> None:
         self._nodes = nodes
@@ -167,11 +143,16 @@ class BringUp:
         return [end_all(f"{self._nodes[k].node_name} could not be {what}; its log says why")]
 
     def _started(self, k: int) -> list[Any]:
-        """The first node's start begins it all. A node that starts once more was respawned: it waits for a person."""
+        """The first node's start begins it all. A node that starts once more was respawned."""
         self._starts[k] += 1
-        if self._starts[k] > 1 and not self._up:
+        if self._starts[k] == 1:
+            return self._change(k, CONFIGURE) if k == 0 else []
+        if not self._up:
             return [end_all(f"{self._nodes[k].node_name} died while the bench was brought up")]
-        return self._change(k, CONFIGURE) if k == 0 and self._starts[k] == 1 else []
+        self._knocks[k] = 0
+        name = self._nodes[k].node_name
+        said = f"{name} was started anew and is being configured; a person activates it (ros2 lifecycle set {name} activate)"
+        return [LogInfo(msg=said), TimerAction(period=RESPAWNED_S, actions=self._change(k, CONFIGURE))]
 
     def _configured(self, k: int) -> list[Any]:
         if self._up:
@@ -181,7 +162,11 @@ class BringUp:
 
     def _not_configured(self, k: int) -> list[Any]:
         self._knocks[k] += 1
-        return self._change(k, CONFIGURE) if self._knocks[k] < KNOCKS else self._give_up(k, "configured")
+        if self._knocks[k] < KNOCKS:
+            return self._change(k, CONFIGURE)
+        if self._up:  # the others go on, and the interlock knows
+            return [LogInfo(msg=f"{self._nodes[k].node_name} could not be configured; its log says why")]
+        return self._give_up(k, "configured")
 
     def _activated(self, k: int) -> list[Any]:
         if self._up or k + 1 < len(self._nodes):

@@ -30,10 +30,10 @@ from verification_platform.bench.description import load_bench
 from verification_platform.bench.devices import with_uris
 from verification_platform.bench.write import write_bench
 from verification_platform.ros.graph import PACKAGE
-from verification_platform.ros.launching import END_S, TERM_S, end_all
+from verification_platform.ros.launching import END_S, TERM_S, declare, end_all
 
 _ROOT = Path(__file__).resolve().parents[1]
-#: Arguments that are handed on to `bench.launch.py`, where they are described.
+#: Arguments that are handed on to `bench.launch.py`.
 PASSED_ON = ("namespace", "autostart", "respawn", "respawn_delay", "log_dir", "loopback")
 
 
@@ -47,53 +47,11 @@ def generate_launch_description() -> LaunchDescription:
                 description="Bench description in which at least one bus has the uri 'emulated'.",
             ),
             DeclareLaunchArgument(
-                "dut",
-                default_value=str(_ROOT / "duts" / "harmonic-25-100.toml"),
-                description="Component under test behind the emulated wires.",
-            ),
-            DeclareLaunchArgument(
-                "seed", default_value="1", description="Seed of the emulated sensors and their errors."
-            ),
-            DeclareLaunchArgument(
                 "folder",
                 default_value="",
                 description="Folder for sockets and the emulator's events; empty for a new temporary one.",
             ),
-            DeclareLaunchArgument(
-                "clock",
-                default_value="false",
-                choices=["true", "false"],
-                description="Also publish the bench's time on /clock, for tools with use_sim_time.",
-            ),
-            DeclareLaunchArgument(
-                "namespace", default_value="", description="ROS namespace of the bench; empty for none."
-            ),
-            DeclareLaunchArgument(
-                "autostart",
-                default_value="true",
-                choices=["true", "false"],
-                description="Configure and activate all nodes; false leaves that to `ros2 lifecycle`.",
-            ),
-            DeclareLaunchArgument(
-                "respawn",
-                default_value="false",
-                choices=["true", "false"],
-                description="Start a node anew that has died; the emulator is never started anew.",
-            ),
-            DeclareLaunchArgument(
-                "respawn_delay", default_value="2.0", description="Seconds before a node is started anew."
-            ),
-            DeclareLaunchArgument(
-                "log_dir",
-                default_value="",
-                description="Folder for the logs of all nodes; empty for ROS's own (~/.ros/log).",
-            ),
-            DeclareLaunchArgument(
-                "loopback",
-                default_value="true",
-                choices=["true", "false"],
-                description="Talk on this computer only and without shared memory (docs/decisions/0003).",
-            ),
+            *declare("dut", "seed", "clock", *PASSED_ON),
             OpaqueFunction(function=_emulator),
         ]
     )

@@ -18,10 +18,21 @@ from launch import LaunchContext, LaunchDescription
 from verification_platform.bench.bodies import with_server
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.write import write_bench
+from verification_platform.ros.launching import declare
 
 _ROOT = Path(__file__).resolve().parents[1]
-#: Arguments that are handed on to `emulated.launch.py`, where the rest of them is described.
-PASSED_ON = ("dut", "seed", "namespace", "respawn", "log_dir", "clock")
+#: Arguments that are handed on to `emulated.launch.py`.
+PASSED_ON = (
+    "dut",
+    "seed",
+    "namespace",
+    "autostart",
+    "respawn",
+    "respawn_delay",
+    "log_dir",
+    "loopback",
+    "clock",
+)
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -40,38 +51,11 @@ def generate_launch_description() -> LaunchDescription:
                 description="Which Gazebo; auto takes Harmonic where it is installed, else Gazebo 11.",
             ),
             DeclareLaunchArgument(
-                "dut",
-                default_value=str(_ROOT / "duts" / "harmonic-25-100.toml"),
-                description="Component under test behind the emulated wires.",
-            ),
-            DeclareLaunchArgument(
-                "seed", default_value="1", description="Seed of the emulated sensors and their errors."
-            ),
-            DeclareLaunchArgument(
                 "folder",
                 default_value="",
                 description="Folder for sockets, events and Gazebo's files; empty for a new temporary one.",
             ),
-            DeclareLaunchArgument(
-                "namespace", default_value="", description="ROS namespace of the bench; empty for none."
-            ),
-            DeclareLaunchArgument(
-                "respawn",
-                default_value="false",
-                choices=["true", "false"],
-                description="Start a node anew that has died; emulator and Gazebo are never started anew.",
-            ),
-            DeclareLaunchArgument(
-                "log_dir",
-                default_value="",
-                description="Folder for the logs of all nodes; empty for ROS's own (~/.ros/log).",
-            ),
-            DeclareLaunchArgument(
-                "clock",
-                default_value="true",
-                choices=["true", "false"],
-                description="Publish the bench's time on /clock, for tools with use_sim_time.",
-            ),
+            *declare(*PASSED_ON, clock="true"),
             OpaqueFunction(function=_bench),
         ]
     )

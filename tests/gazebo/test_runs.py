@@ -21,7 +21,7 @@ from verification_platform.records import open_recording
 
 from .protocol_runs import RUNS, misses
 
-pytestmark = [pytest.mark.gazebo, pytest.mark.timeout(600), pytest.mark.xdist_group("virtual time")]
+pytestmark = [pytest.mark.gazebo, pytest.mark.timeout(600)]
 
 Measured = tuple[RunFolder, list[Result]]
 

@@ -22,7 +22,7 @@ _NAMES = {
     "launch": ["LaunchContext", "LaunchDescription"],
     "launch.actions": [
         "DeclareLaunchArgument", "EmitEvent", "ExecuteProcess", "IncludeLaunchDescription", "LogInfo", "OpaqueFunction",
-        "RegisterEventHandler", "SetEnvironmentVariable",
+        "RegisterEventHandler", "SetEnvironmentVariable", "TimerAction",
     ],
     "launch.conditions": ["IfCondition"],
     "launch.event_handlers": ["OnProcessIO", "OnProcessStart"],
@@ -150,6 +150,8 @@ class Bench:
         for action in actions:
             if type(action).__name__ == "OpaqueFunction":
                 self._do(action.settings["function"](self.context))
+            elif type(action).__name__ == "TimerAction":
+                self._do(action.settings["actions"])
             elif type(action).__name__ == "EmitEvent":
                 event = action.settings["event"]
                 if type(event).__name__ == "Shutdown":
@@ -217,17 +219,37 @@ def test_the_first_death_ends_all_and_gives_the_reason(
     assert len(bench.ended) == 1
 
 
-def test_a_respawned_node_waits_for_a_person(launch_file: Callable[[str], Any], bench_file: Path) -> None:
+def test_a_respawned_node_is_configured_and_waits_for_a_person(
+    launch_file: Callable[[str], Any], bench_file: Path
+) -> None:
+    """Whoever died comes back inactive: devices open, torque off. Only a person makes it active."""
     bench = Bench(_started(launch_file, bench_file, respawn="true"), Context())
     assert all(node.settings["respawn"] and node.settings["on_exit"] is None for node in bench.nodes)
     assert {node.settings["respawn_delay"] for node in bench.nodes} == {1.5}  # a number, no substitution
     for node in reversed(bench.nodes):
         bench.start(node)
+    for died in bench.nodes:
+        bench.asked.clear()
+        bench.start(died)
+        assert bench.asked == [(died.node_name, CONFIGURE)]
+        assert bench.states[died.node_name] == "inactive"
+        bench._change(died, ACTIVATE)  # by `ros2 lifecycle`
+    assert set(bench.states.values()) == {"active"}
+    assert bench.ended == []
+
+
+def test_a_respawned_node_that_cannot_be_configured_does_not_end_the_others(
+    launch_file: Callable[[str], Any], bench_file: Path
+) -> None:
+    bench = Bench(_started(launch_file, bench_file, respawn="true"), Context())
+    for node in reversed(bench.nodes):
+        bench.start(node)
     bench.asked.clear()
-    bench.start(bench.nodes[1])
-    assert bench.asked == []
-    bench._change(bench.nodes[1], CONFIGURE)  # by `ros2 lifecycle`
-    assert bench.states["recorder_node"] == "inactive"
+    bench.refuse["device_can0"] = 9
+    (died,) = (node for node in bench.nodes if node.node_name == "device_can0")
+    bench.start(died)
+    assert bench.asked == [("device_can0", CONFIGURE)] * 2
+    assert bench.states["device_can0"] == "unconfigured"
     assert bench.ended == []
 
 
@@ -251,7 +273,9 @@ ARGUMENTS = {
     "emulated.launch.py": {
         "bench", "dut", "seed", "folder", "clock", "namespace", "autostart", "respawn", "respawn_delay", "log_dir", "loopback",
     },
-    "gazebo.launch.py": {"bench", "server", "dut", "seed", "folder", "namespace", "respawn", "log_dir", "clock"},
+    "gazebo.launch.py": {
+        "bench", "server", "dut", "seed", "folder", "clock", "namespace", "autostart", "respawn", "respawn_delay", "log_dir", "loopback",
+    },
 }  # fmt: skip
 
 
