@@ -25,8 +25,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._booking import centred
+from ._scratch import Scratch
 from .errors import AnalysisError, NotMergeableError
-from .fold import Complexes, Floats, Fold, Harmonics, centred, fold_harmonics, synthesise
+from .fold import Complexes, Floats, Fold, Harmonics, fold_harmonics, synthesise
 from .peak_to_peak import curve_points, debiased_width, smooth_part
 from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
@@ -171,19 +173,20 @@ class _Evaluation:
         self.orders, self.max_order = settings.orders, settings.max_order
         self.samples_per_cycle = settings.samples_per_cycle
         self.data, self.bins = revolutions, revolutions.bins
+        self.booked = revolutions.booked
         self.direction = revolutions.direction
         self.start = revolutions.origin[0]
         self.offset = self.start - settings.sense * revolutions.origin[1] / settings.ratio
 
     def result(self) -> TransmissionErrorResult:
         self._check_sampling()
-        return self._full() if self.data.booked else self._limited()
+        return self._full() if len(self.booked) else self._limited()
 
     def _check_sampling(self) -> None:
         q = self.orders[-1]
         need = self.samples_per_cycle * q
         # a revolution of exactly `need` samples may lose one at its seam, and noise moves its ends
-        found = min([1 / self.data.pitch, *(booked.samples + 1 for booked in self.data.booked.values())])
+        found = min(1 / self.data.pitch, float(np.min(self.booked.samples + 1, initial=np.iinfo(np.int64).max)))
         if found < need * (1 - 1e-3):
             raise UndersampledError(
                 f"undersampled for order {q}: {found:.0f} samples per output revolution,"
@@ -205,17 +208,15 @@ class _Evaluation:
             place = (np.arange(self.bins) + 0.5 + fold.first / np.maximum(fold.count, 1)) / self.bins
             flat = fold.with_values(fold.total - ramp * place * fold.count)
             model = fold_harmonics(flat, self.max_order)
-        single = np.array([self.data.booked[k].peak_to_peak for k in sorted(self.data.booked)])
-        return self._report(model, fold.samples, closure, closure_noise, ramp, single)
+        return self._report(model, fold.samples, closure, closure_noise, ramp)
 
     def _rough(self) -> float:
-        return max((booked.peak_to_peak for booked in self.data.booked.values()), default=0.0)
+        return float(np.max(self.booked.peak_to_peak, initial=0.0))
 
     def _closure(self, fold: Fold, model: Harmonics) -> tuple[float, float]:
         """e(2π) − e(0) and its noise: from revolution to revolution, or at the seam of a single one."""
-        if len(self.data.booked) > 1:
-            k = np.array(sorted(self.data.booked), dtype=np.float64)
-            means = np.array([self.data.booked[int(j)].mean for j in k])
+        if len(self.booked) > 1:
+            k, means = self.booked.number.astype(np.float64), self.booked.mean
             k -= k.mean()
             spread = float(np.dot(k, k))
             slope = float(np.dot(k, means)) / spread
@@ -250,7 +251,8 @@ class _Evaluation:
                 " no unbroken part of one"
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
-        part = smooth_part(centred(fold.sums[None], ring=False)[0], fold.count, self.bins / self.orders[-1])
+        curve = centred(*(row[None] / fold.count for row in (fold.total, fold.first)), Scratch(), ring=False)[0]
+        part = smooth_part(curve, fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
         return TransmissionErrorResult(
@@ -284,8 +286,8 @@ class _Evaluation:
         closure: float,
         closure_noise: float,
         ramp: float,
-        single: Floats,
     ) -> TransmissionErrorResult:
+        single = self.booked.peak_to_peak
         waviness = model.coefficients.copy()
         waviness[0] = 0.0
         u_line = model.noise * math.sqrt(2.0 / samples)
@@ -303,7 +305,7 @@ class _Evaluation:
             pp_noise_rad=width.noise,
             pp_worst_rad=max(float(np.nanmax(single)) - alone.bias, width.value),
             rms_rad=math.sqrt(max(float(np.var(curve)) - u_line**2 * (waviness.size - 1), 0.0)),
-            mean_rad=model.mean + float(np.mean([b.mean for b in self.data.booked.values()])) + self.offset,
+            mean_rad=model.mean + float(self.booked.mean.mean()) + self.offset,
             closure_rad=closure,
             closure_noise_rad=closure_noise,
             noise_rad=model.noise,
