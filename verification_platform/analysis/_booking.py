@@ -137,7 +137,7 @@ def _quick_means(sums: Floats, max_order: int, scratch: Scratch, out: Floats) ->
     np.subtract(mean[:, 1], mean[:, -1], out=rise[:, 0])
     np.subtract(mean[:, 0], mean[:, -2], out=rise[:, -1])
     # where the samples of a bin do not lie about its centre, the slope times the distance is taken off
-    out[1] = (np.add.reduce(mean, axis=1) - 0.5 * np.einsum("kb,kb->k", place, rise)) / shape[1]
+    out[1] = (np.add.reduce(mean, axis=1) - 0.5 * np.vecdot(place, rise)) / shape[1]
 
 
 def _quick_means_and_widths(sums: Floats, max_order: int, scratch: Scratch, out: Floats) -> None:
@@ -161,7 +161,7 @@ def quick_harmonics(sums: Floats, max_order: int, scratch: Scratch) -> Complexes
     rows, bins = shape = sums.shape[1:]
     inverse = np.divide(1.0, sums[0], out=scratch("mean", *shape))
     place = np.multiply(sums[2], inverse, out=scratch("place", *shape))
-    between = np.einsum("kb,kb->k", sums[2], place)
+    between = np.vecdot(sums[2], place)
     variance = (np.add.reduce(sums[3], axis=1) - between) / np.add.reduce(sums[0], axis=1)
     x = (np.arange(max_order + 1) * (2 * np.pi / bins)) ** 2 * variance[:, None]
     mean = np.multiply(inverse, sums[1], out=inverse)

@@ -69,8 +69,8 @@ class PeriodSums:
 
     def _widest(self, theta: Floats, group: int, count: Floats) -> float:
         """Widest step from group to group, in periods; 0 where none leaves a bin empty."""
-        occupied = np.flatnonzero(count)
-        if occupied.size == occupied[-1] + 1 - occupied[0]:
+        occupied = count > 0
+        if np.count_nonzero(occupied) == count.size - occupied.argmax() - occupied[::-1].argmax():
             return 0.0
         place = group_sums(theta, group)
         steps = (place[1:] - place[:-1]) * (self.frame.direction / (self.frame.period * group))

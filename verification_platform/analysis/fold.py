@@ -163,30 +163,32 @@ class _Operator:
         third = first * (square + 3 * variance)
         fourth = square * (square + 6 * variance) + 1.8 * variance * variance
         fifth = first * (square * (square + 10 * variance) + 9 * variance * variance)
-        self.taylor = (
-            first * width,
-            (square + variance) * (width**2 / 2),
-            third * (width**3 / 6),
-            fourth * (width**4 / 24),
-            fifth * (width**5 / 120),
+        self.taylor = np.array(
+            [
+                np.ones(fold.bins),
+                first * width,
+                (square + variance) * (width**2 / 2),
+                third * (width**3 / 6),
+                fourth * (width**4 / 24),
+                fifth * (width**5 / 120),
+            ]
         )
         q = np.arange(fold.bins // 2 + 1)
-        self.powers = tuple((1j * q) ** k for k in (1, 2, 3, 4, 5))
         self.mask = q <= max_order
+        self.powers = np.array([(1j * q) ** k for k in range(6)])
+        self.conjugate = self.powers.conj() * self.mask
         # a half spectrum stands for both halves: inner products count orders ≥ 1 twice
         self.double = np.where(q == 0, 1.0, 2.0)
 
     def apply(self, spectrum: Complexes) -> Floats:
-        out = np.fft.irfft(spectrum, self.bins)
-        for moment, power in zip(self.taylor, self.powers, strict=True):
-            out += moment * np.fft.irfft(spectrum * power, self.bins)
-        return out
+        derivatives = np.fft.irfft(self.powers * spectrum, self.bins)
+        derivatives *= self.taylor
+        return np.asarray(np.add.reduce(derivatives))
 
     def adjoint(self, values: Floats) -> Complexes:
-        out = np.fft.rfft(values)
-        for sign, moment, power in zip((-1, 1, -1, 1, -1), self.taylor, self.powers, strict=True):
-            out += sign * power * np.fft.rfft(moment * values)
-        return np.asarray(out * self.mask)
+        lines = np.fft.rfft(self.taylor * values)
+        lines *= self.conjugate
+        return np.asarray(np.add.reduce(lines))
 
     def inner(self, a: Complexes, b: Complexes) -> float:
         return float(np.dot(self.double, (a * b.conj()).real))
