@@ -108,9 +108,7 @@ class Booking:
         for k in np.flatnonzero(~quick).tolist():
             out[1:3, k] = _exactly(Fold(sums[:, k]), self.max_order)
         out[3] = np.add.reduce(sums[0], axis=1)
-        every = np.ones(number.size)
-        for row, revolutions in zip(self.total.sums, sums, strict=True):
-            row += every @ revolutions
+        self.total.sums += np.ones(number.size) @ sums
         # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
         self.total.sums[1] -= out[1] @ sums[0]
         self._parts.append(out)

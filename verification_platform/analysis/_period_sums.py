@@ -145,11 +145,8 @@ class PeriodSums:
         if spread is not None:
             second += spread
         sums = np.empty((4, periods * bins))
-        for row, weight in zip(sums, (None, y, place, second), strict=True):
-            row[:] = np.bincount(index, weight, row.size)
-        if group > 1:
-            sums[0] *= group
-            sums[2:] *= group
+        for row, weight, factor in zip(sums, (None, y, place, second), (group, 1, group, group), strict=True):
+            np.multiply(np.bincount(index, weight, row.size), factor, out=row)
         return first, sums
 
 

@@ -27,8 +27,8 @@ from .fold import Floats, Fold
 from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
-#: Groups folded at a time: enough to hide the cost of a numpy call, few enough for the second-level cache.
-_GROUPS = 16384
+#: Groups folded at a time: enough to hide the cost of a numpy call.
+_GROUPS = 32768
 _LARGEST_CHUNK = 1 << 18
 _SETTLE_LIMIT = 2_000_000
 
@@ -205,7 +205,7 @@ class Revolutions:
     def _sort(self, first: int, sums: Floats, index: int, until: float) -> None:
         """Book what lies whole within one block at once; the rest waits for its other samples."""
         periods = sums.shape[1]
-        stops = [index, *(index + np.cumsum(sums[0].sum(axis=1)).astype(np.int64)).tolist()]
+        stops = [index, *(index + np.cumsum(np.add.reduce(sums[0], axis=1)).astype(np.int64)).tolist()]
         begin, end = max(1, -first), min(periods - 1, math.floor(until) - first)
         if begin < end and self.open.keys().isdisjoint(range(first + begin, first + end)):
             self._booking.add(first + begin, sums[:, begin:end])
