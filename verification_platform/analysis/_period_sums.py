@@ -48,12 +48,11 @@ class PeriodSums:
         self._scratch = Scratch()
 
     def __call__(self, theta: Floats, x: Floats, group: int, index: int) -> tuple[int, Floats, float]:
-        """First period k, sums (4, periods, bins) over the periods k, k + 1 … as in `Fold`, widest step in
-        periods.
+        """First period k, sums (4, periods, bins) over the periods k, k + 1 … as in `Fold`, widest step in periods.
 
-        Of consecutive samples, shapes (n·group,), the first of them sample `index` of the run. The step is from group
-        to group, and 0 where none leaves a bin empty. Groups that a faster motion stretched over more than a bin are folded singly. Raises NotFiniteError,
-        and CoverageError where θ jumps.
+        theta, x: consecutive samples, shapes (n·group,), the first of them sample `index` of the run. The step is from
+        group to group, and 0 where none leaves a bin empty. Groups that a faster motion stretched over more than a bin
+        and a half are folded singly. Raises NotFiniteError, and CoverageError where θ jumps.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             first, sums = self._folded(theta, x, group)
@@ -89,8 +88,9 @@ class PeriodSums:
             self._to_frame(singly[0], singly[1], 1)
             first, sums = self._binned(singly[0], singly[1], None, 1)
             if wide.size < n and spread is not None:
-                rest = [np.delete(column, wide) for column in (place, y, spread)]
-                first, sums = _joined((first, sums), self._binned(*rest, group), frame.bins)
+                place, y, spread = (np.delete(column, wide) for column in (place, y, spread))
+                rest = self._binned(place, y, spread, group)
+                first, sums = _joined((first, sums), rest, frame.bins)
         return first, sums
 
     def _sum(
@@ -104,12 +104,16 @@ class PeriodSums:
             np.copyto(y, x)
             return None, _NONE
         group_sums(x, group, y)
-        halves = theta if group == 2 else group_sums(theta, group // 2, self._scratch("halves", 2 * place.size))
+        halves = (
+            theta if group == 2 else group_sums(theta, group // 2, self._scratch("halves", 2 * place.size))
+        )
         np.add(halves[::2], halves[1::2], out=place)
         # between the means of two halves lies half a group
         spread = np.subtract(halves[1::2], halves[::2], out=self._scratch("spread", place.size))
         spread *= spread
-        step = self.frame.period / self.frame.bins * (group / 2) ** 2  # the difference for a bin from sample to sample
+        step = (
+            self.frame.period / self.frame.bins * (group / 2) ** 2
+        )  # the difference for a bin from sample to sample
         limit = (1.5 / (group - 1) * step) ** 2
         wide = np.flatnonzero(spread > limit) if np.maximum.reduce(spread) > limit else _NONE
         # of places that lie evenly

@@ -5,10 +5,10 @@ A signal is cut at whole turns of an angle, counted from the first sample, and f
 booked when its samples cover it completely; what lies before the first and behind the last whole one is
 reported, not used.
 
-Speed: as many neighbouring samples as fit into one angle bin are summed by a matrix product before they are
-folded; their spread within the bin enters the moments of the `Fold`, so nothing is lost. Sums are taken
-over groups counted from the first sample of the run, which makes any partition of the run add up to the
-same groups.
+Speed: as many neighbouring samples as fit into half an angle bin are summed before they are folded; their spread within
+the bin enters the moments of the `Fold`, so nothing is lost. Sums are taken over groups counted from the first sample of
+the run, which makes any partition of the run add up to the same groups. Many groups and many revolutions are taken in
+one step (`_period_sums`, `_booking`).
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ class Revolutions:
     """Folds y = scale·x + slope·θ (both from their first sample on) over whole periods of θ.
 
     period: of θ, rad; max_order: highest order per period that is kept (8 bins a cycle); direction: ±1 of
-    θ, found from the data when None. Everything public is readable: `total` (Fold of the booked periods,
-    each with its mean removed), `booked`, `open`, `samples`, `travel` and `pitch` in periods.
+    θ, found from the data when None; widths: is the peak-to-peak of every revolution wanted? Everything public
+    is readable: `total` (Fold of the booked periods, each with its mean removed), `booked`, `open`, `samples`, `travel`,
+    `pitch` and `widest` (the widest step that left a bin empty) in periods.
     """
 
     def __init__(
@@ -139,9 +140,7 @@ class Revolutions:
             self.direction = 1 if theta[first] > theta[0] else -1
         # half a bin at most, so that no bin of an even motion stays empty
         self.group = min(1 << max(math.floor(math.log2(first / 32)), 0), _LARGEST_GROUP)
-        frame = Frame(
-            self.origin, self.direction, self.period, self.scale, self.slope, self.bins, self.names
-        )
+        frame = Frame(self.origin, self.direction, self.period, self.scale, self.slope, self.bins, self.names)
         self._period_sums = PeriodSums(frame)
         return True
 
@@ -204,10 +203,10 @@ class Revolutions:
 
     def _sort(self, first: int, sums: Floats, index: int, until: float) -> None:
         """Book what lies whole within one block at once; the rest waits for its other samples."""
-        periods = sums.shape[1]
-        stops = [index, *(index + np.cumsum(np.add.reduce(sums[0], axis=1)).astype(np.int64)).tolist()]
+        periods, counts = sums.shape[1], np.add.reduce(sums[0], axis=1)
+        stops = [index, *(index + np.cumsum(counts).astype(np.int64)).tolist()]
         begin, end = max(1, -first), min(periods - 1, math.floor(until) - first)
-        if begin < end and self.open.keys().isdisjoint(range(first + begin, first + end)):
+        if begin < end and counts.all() and self.open.keys().isdisjoint(range(first + begin, first + end)):
             self._booking.add(first + begin, sums[:, begin:end])
         else:
             begin = end = periods

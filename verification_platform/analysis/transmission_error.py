@@ -19,8 +19,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,64 +27,13 @@ from numpy.typing import ArrayLike
 from ._booking import centred
 from ._scratch import Scratch
 from .errors import AnalysisError, NotMergeableError
-from .fold import Complexes, Floats, Fold, Harmonics, fold_harmonics, synthesise
+from .fold import Complexes, Fold, Harmonics, fold_harmonics, synthesise
 from .peak_to_peak import curve_points, debiased_width, smooth_part
 from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
+from .transmission_error_result import Order, TransmissionErrorResult
 
 _TURN = 2 * math.pi
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One harmonic per output revolution: e contains amplitude·sin(order·θ₂ + phase); `u` of the amplitude
-    (noise).
-    """
-
-    order: int
-    amplitude_rad: float
-    phase_rad: float
-    u_rad: float
-
-
-@dataclass(frozen=True, slots=True)
-class TransmissionErrorResult:
-    """All angles in rad, at the output.
-
-    pp: max − min of the average revolution, bias of noise removed; pp_worst: the same for the worst single
-    revolution; rms about the mean; closure e(2π) − e(0) with its noise, None where no full revolution was
-    made; mean: ē, holds the mounting offset; noise: standard deviation of one sample of e; curve e over
-    theta without ē.
-    """
-
-    pp_rad: float
-    pp_bias_rad: float
-    pp_noise_rad: float
-    pp_worst_rad: float
-    rms_rad: float
-    mean_rad: float
-    closure_rad: float | None
-    closure_noise_rad: float | None
-    noise_rad: float
-    orders: tuple[Order, ...]
-    top: tuple[Order, ...]
-    spectrum_rad: Floats
-    theta_rad: Floats
-    curve_rad: Floats
-    range_rad: float
-    direction: int
-    revolutions: int
-    samples: int
-    unused_samples: int
-    max_order: int
-    pp_per_revolution_rad: Floats = field(repr=False)
-
-    def order(self, q: int) -> Order:
-        """The requested order q. Raises KeyError if it was not asked for."""
-        for line in self.orders:
-            if line.order == q:
-                return line
-        raise KeyError(q)
 
 
 class TransmissionError:
@@ -186,7 +134,9 @@ class _Evaluation:
         q = self.orders[-1]
         need = self.samples_per_cycle * q
         # a revolution of exactly `need` samples may lose one at its seam, and noise moves its ends
-        found = min(1 / self.data.pitch, float(np.min(self.booked.samples + 1, initial=np.iinfo(np.int64).max)))
+        found = min(
+            1 / self.data.pitch, float(np.min(self.booked.samples + 1, initial=np.iinfo(np.int64).max))
+        )
         if found < need * (1 - 1e-3):
             raise UndersampledError(
                 f"undersampled for order {q}: {found:.0f} samples per output revolution,"
@@ -211,7 +161,7 @@ class _Evaluation:
         return self._report(model, fold.samples, closure, closure_noise, ramp)
 
     def _rough(self) -> float:
-        return float(np.max(self.booked.peak_to_peak, initial=0.0))
+        return float(np.fmax.reduce(self.booked.peak_to_peak, initial=0.0))
 
     def _closure(self, fold: Fold, model: Harmonics) -> tuple[float, float]:
         """e(2π) − e(0) and its noise: from revolution to revolution, or at the seam of a single one."""
@@ -251,7 +201,8 @@ class _Evaluation:
                 " no unbroken part of one"
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
-        curve = centred(*(row[None] / fold.count for row in (fold.total, fold.first)), Scratch(), ring=False)[0]
+        mean, place = fold.total / fold.count, fold.first / fold.count
+        curve = centred(mean[None], place[None], Scratch(), ring=False)[0]
         part = smooth_part(curve, fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
@@ -345,31 +296,3 @@ def transmission_error(
     accumulator = TransmissionError(ratio, sense, orders, **settings)  # type: ignore[arg-type]
     accumulator.update(input_angle, output_angle)
     return accumulator.result()
-
-
-@dataclass(frozen=True, slots=True)
-class BothDirections:
-    """Both directions of rotation together, rad: each with its own mean removed, so that lost motion stays
-    out.
-
-    pp_max: the larger of the two TE_pp; pp_bidirectional: max − min over both curves; reversal_offset:
-    ē(−) − ē(+), for information only, it contains the lost motion.
-    """
-
-    pp_max_rad: float
-    pp_bidirectional_rad: float
-    reversal_offset_rad: float
-
-
-def both_directions(results: Mapping[int, TransmissionErrorResult]) -> BothDirections:
-    """Combine {+1: …, −1: …}. Raises AnalysisError unless each key matches its result's direction."""
-    if set(results) != {-1, 1} or any(results[d].direction != d for d in results):
-        raise AnalysisError("both directions need one result for +1 and one for -1")
-    forward, backward = results[1], results[-1]
-    high = max(float(r.curve_rad.max() - r.curve_rad.mean()) for r in (forward, backward))
-    low = min(float(r.curve_rad.min() - r.curve_rad.mean()) for r in (forward, backward))
-    return BothDirections(
-        pp_max_rad=max(forward.pp_rad, backward.pp_rad),
-        pp_bidirectional_rad=high - low - max(forward.pp_bias_rad, backward.pp_bias_rad),
-        reversal_offset_rad=backward.mean_rad - forward.mean_rad,
-    )
