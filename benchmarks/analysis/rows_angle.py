@@ -129,28 +129,42 @@ def error(n: int) -> Case:
     theta1 = ratio * (theta2 - e)
     streamed = TransmissionError(ratio, orders=orders)
 
-    def interpolated() -> Any:
+    def resampled() -> np.ndarray:
         turns = int((theta2[-1] - theta2[0]) / TURN)
         grid = theta2[0] + np.arange(turns * points) * (TURN / points)
-        curve = np.interp(grid, theta2, theta2 - theta1 / ratio).reshape(turns, points).mean(axis=0)
-        curve = curve - curve.mean()
+        return np.interp(grid, theta2, theta2 - theta1 / ratio).reshape(turns, points)
+
+    def of_the_mean() -> Any:
+        curve = resampled().mean(axis=0)
         return float(np.ptp(curve)), np.abs(np.fft.rfft(curve))[list(orders)] * 2 / points
 
+    def of_the_record() -> Any:
+        turns = resampled()
+        spectrum = np.abs(np.fft.rfft(turns.ravel())) * (2 / turns.size)
+        return float(np.ptp(turns, axis=1).mean()), spectrum[np.array(orders) * turns.shape[0]]
+
     def agrees(mine: Any, answers: dict[str, Any]) -> str:
-        pp, amplitudes = answers["np.interp + rfft"]
         own = {o.order: o.amplitude_rad for o in mine.orders}
-        off = max(abs(own[q] / a - 1) for q, a in zip(orders, amplitudes, strict=True) if a > 1e-6)
-        assert off < 1e-3, off
-        assert abs(mine.pp_rad / pp - 1) < 5e-3, (mine.pp_rad, pp)
-        return f"orders to {off:.0e}, TE_pp to {abs(mine.pp_rad / pp - 1):.0e}"
+        worst = 0.0
+        for pp, amplitudes in answers.values():
+            off = max(abs(own[q] / a - 1) for q, a in zip(orders, amplitudes, strict=True) if a > 1e-6)
+            assert off < 1e-3, off
+            assert abs(mine.pp_rad / pp - 1) < 5e-3, (mine.pp_rad, pp)
+            worst = max(worst, off)
+        return f"orders to {worst:.0e}, TE_pp to {abs(mine.pp_rad / pp - 1):.0e}"
 
     return Case(
         ours=lambda: transmission_error(theta1, theta2, ratio, orders=orders),
-        peers={"np.interp + rfft": Peer(interpolated, 20.0)},
+        peers={
+            "np.interp + rfft": Peer(of_the_mean, 20.0, "mean revolution"),
+            "np.interp + rfft of the record": Peer(of_the_record, 20.0, "every revolution"),
+        },
         agrees=agrees,
         stream=lambda: _turn_on(
             streamed.update, theta1[:_BLOCK].copy(), theta2[:_BLOCK].copy(), _steps(theta1, theta2)
         ),
+        note="np.interp + rfft: one rfft of the average turn; of the record: peak-to-peak of each turn, one rfft of all."
+        " Ours: orders and peak-to-peak of the average and of each turn, with noise, closure and checks, in one pass",
     )
 
 

@@ -10,11 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from verification_platform.analysis.transmission_error import (
-    TransmissionError,
-    TransmissionErrorResult,
-    both_directions,
-)
+from verification_platform.analysis.transmission_error import TransmissionError
+from verification_platform.analysis.transmission_error_result import TransmissionErrorResult, both_directions
 from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from verification_platform.analysis.angle import (
     unwrap,
 )
 from verification_platform.analysis.errors import AnalysisError, NotFiniteError
+from verification_platform.analysis.grouping import group_sums
 from verification_platform.analysis.samples import CoverageError, SampleError
 
 TURN = 2 * math.pi
@@ -106,6 +108,48 @@ def test_average_of_any_partition(seed: int) -> None:
     assert (one.periods, one.samples) == (many.periods, many.samples)
     np.testing.assert_allclose(many.coefficients, one.coefficients, rtol=0, atol=1e-12 * abs(one.mean))
     assert many.mean_u == pytest.approx(one.mean_u, rel=1e-9)
+
+
+def test_means_of_many_periods_follow_a_drift() -> None:
+    theta = TURN * np.arange(400_000) * (200.3 / 400_000) + 0.02 * np.sin(np.arange(400_000) / 900)
+    x = 2 * np.sin(3 * theta) + 0.5 * np.cos(50 * theta) + 0.01 * theta / TURN
+    whole = time_synchronous_average(theta, x, max_order=50)
+    parts = TimeSynchronousAverage(50)
+    for start in range(0, theta.size, 7777):
+        parts.update(theta[start : start + 7777], x[start : start + 7777])
+    assert whole.periods == 200
+    np.testing.assert_allclose(np.diff(whole.period_means), 0.01, atol=5e-4)
+    np.testing.assert_allclose(parts.result().period_means, whole.period_means, atol=1e-12)
+    # within a period the drift is a sawtooth, which has an order 3 of its own
+    assert whole.amplitude(3) == pytest.approx(2 - 0.01 / (3 * math.pi), rel=1e-5)
+    assert whole.amplitude(50) == pytest.approx(0.5, rel=2e-4)
+
+
+def test_a_period_without_samples_is_not_counted() -> None:
+    theta, x = signal(100_000, 20.5)
+    theta[50_000:] += 2 * TURN
+    r = time_synchronous_average(theta, x, max_order=50)
+    assert r.periods == 21  # of 22 that were passed
+    assert np.all(np.isfinite(r.period_means))
+    assert r.amplitude(40) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_an_accumulator_travels_without_its_buffers() -> None:
+    theta, x = signal(200_000, 20)
+    average = TimeSynchronousAverage(50)
+    average.update(theta[:150_000], x[:150_000])
+    sent = pickle.dumps(average)
+    assert len(sent) < 200_000
+    there = pickle.loads(sent)
+    for each in (there, average):
+        each.update(theta[150_000:], x[150_000:])
+    np.testing.assert_array_equal(there.result().coefficients, average.result().coefficients)
+
+
+@pytest.mark.parametrize("group", [1, 2, 4, 8, 64])
+def test_sums_of_groups(group: int) -> None:
+    x = np.arange(group * 1000, dtype=np.float64)
+    np.testing.assert_array_equal(group_sums(x, group), x.reshape(-1, group).sum(axis=1))
 
 
 def test_resample_on_angle() -> None:

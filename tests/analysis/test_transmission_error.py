@@ -10,12 +10,8 @@ import pytest
 
 from verification_platform.analysis.errors import AnalysisError, NotFiniteError, NotMergeableError
 from verification_platform.analysis.samples import CoverageError, SampleError, UndersampledError
-from verification_platform.analysis.transmission_error import (
-    TransmissionError,
-    TransmissionErrorResult,
-    both_directions,
-    transmission_error,
-)
+from verification_platform.analysis.transmission_error import TransmissionError, transmission_error
+from verification_platform.analysis.transmission_error_result import TransmissionErrorResult, both_directions
 
 ARCSEC = math.pi / 180 / 3600
 Arrays = tuple[np.ndarray, np.ndarray]

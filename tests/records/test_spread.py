@@ -21,7 +21,8 @@ from drivers.device import Block
 from test_protocols import get
 from verification_platform.analysis.errors import NotFiniteError
 from verification_platform.analysis.moments import Moments, moments
-from verification_platform.analysis.transmission_error import TransmissionError, TransmissionErrorResult
+from verification_platform.analysis.transmission_error import TransmissionError
+from verification_platform.analysis.transmission_error_result import TransmissionErrorResult
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import load_dut
 from verification_platform.engine.channels import channel_records, fixture_record, groups

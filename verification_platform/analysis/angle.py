@@ -125,7 +125,7 @@ class AverageResult:
     """One average period. mean: over the angle; pp: max − min of the average within the band;
     coefficients[q]: of e^{jqα}, α turned since the first sample; noise: standard deviation of one sample
     about the average; mean_u: standard deviation of the mean (from period to period where there are
-    several); per-period means, pp.
+    several); per-period means.
     """
 
     mean: float
@@ -134,7 +134,6 @@ class AverageResult:
     noise: float
     coefficients: Complexes = field(repr=False)
     period_means: Floats = field(repr=False)
-    period_pp: Floats = field(repr=False)
     periods: int
     samples: int
     unused_samples: int
@@ -164,7 +163,7 @@ class TimeSynchronousAverage:
     """
 
     def __init__(self, max_order: int, period: float = _TURN, direction: int | None = None) -> None:
-        self._revolutions = Revolutions(max_order, period=period, direction=direction)
+        self._revolutions = Revolutions(max_order, period=period, direction=direction, widths=False)
 
     def update(self, theta: ArrayLike, x: ArrayLike) -> None:
         """Add a block: θ rad, unwrapped, and x in any unit, shapes (n,)."""
@@ -183,13 +182,13 @@ class TimeSynchronousAverage:
     def result(self) -> AverageResult:
         """Average of the whole periods seen. Raises CoverageError when there is none."""
         data = self._revolutions.flushed()
-        if not data.booked or data.origin is None or data.direction is None:
+        booked = data.booked
+        if not len(booked) or data.origin is None or data.direction is None:
             raise CoverageError(
                 f"the samples cover {data.travel:.3g} periods, at least one whole period is needed"
             )
         model = fold_harmonics(data.total, data.max_order)
-        booked = [data.booked[k] for k in sorted(data.booked)]
-        means = np.array([b.mean for b in booked])
+        means = booked.mean
         n = data.total.samples
         mean = float(means.mean()) + model.mean + data.origin[1]
         coefficients = model.coefficients.copy()
@@ -205,7 +204,6 @@ class TimeSynchronousAverage:
             noise=model.noise,
             coefficients=coefficients,
             period_means=means + data.origin[1],
-            period_pp=np.array([b.peak_to_peak for b in booked]),
             periods=means.size,
             samples=n,
             unused_samples=data.samples - n,

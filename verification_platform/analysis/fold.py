@@ -45,11 +45,6 @@ class Fold:
     def add(self, other: Fold) -> None:
         self.sums += other.sums
 
-    def add_rows(self, rows: tuple[Floats, ...]) -> None:
-        """Add what `fold_periods` gives for one period."""
-        for own, row in zip(self.sums, rows, strict=True):
-            own += row
-
     @property
     def count(self) -> Floats:
         return np.asarray(self.sums[0])
@@ -138,65 +133,17 @@ def fold_harmonics(fold: Fold, max_order: int, tolerance: float = 1e-11) -> Harm
     return Harmonics(coefficients, noise, dof, np.where(occupied, residual, 0.0))
 
 
-def centred(sums: Floats, *, ring: bool) -> Floats:
-    """Values at bin centres from sums (k, 4, bins) without empty bins: a parabola through three neighbouring means.
-
-    ring: the last bin is the first one's neighbour; else the outermost means are kept as they are. (k, bins).
-    """
-    rows, _, bins = sums.shape
-    mean, x = np.empty((rows, bins + 2)), np.empty((rows, bins + 2))
-    inverse = 1.0 / sums[:, 0]
-    np.multiply(sums[:, 1], inverse, out=mean[:, 1:-1])
-    np.multiply(sums[:, 2], inverse, out=x[:, 1:-1])
-    for padded in (mean, x):
-        padded[:, 0], padded[:, -1] = padded[:, -2], padded[:, 1]
-    # distance from each place to the next, and to the one after it, in bins
-    step = x[:, 1:] - x[:, :-1]
-    step += 1.0
-    slope = mean[:, 1:] - mean[:, :-1]
-    slope /= step
-    # Newton's form at the centre: y₀ − δ₀·(slope + second difference·(distance to the place before))
-    bend = slope[:, 1:] - slope[:, :-1]
-    step[:, 1:] += step[:, :-1]
-    bend /= step[:, 1:]
-    bend *= 1.0 - x[:, :-2]
-    bend += slope[:, :-1]
-    bend *= x[:, 1:-1]
-    np.subtract(mean[:, 1:-1], bend, out=bend)
-    if not ring:
-        bend[:, [0, -1]] = mean[:, [1, -2]]
-    return np.asarray(bend)
-
-
-def quick_harmonics(sums: Floats, max_order: int) -> Complexes:
-    """Coefficients 0 … max_order of folds without empty bins, sums (k, 4, bins) → (k, max_order + 1), by one FFT each.
-
-    For a peak-to-peak of every revolution: the attenuation of the spread within a bin is corrected on average, error
-    below 1e-3 of an amplitude. The phase is measured from the first bin's centre.
-    """
-    totals = np.add.reduce(sums, axis=-1)
-    between = np.add.reduce(sums[:, 2] * sums[:, 2] / sums[:, 0], axis=-1)
-    variance = (totals[:, 3] - between) / totals[:, 0]
-    bins = sums.shape[-1]
-    x = (np.arange(max_order + 1) * (2 * np.pi / bins)) ** 2 * variance[:, None]
-    spectrum = np.fft.rfft(centred(sums, ring=True), axis=-1)[:, : max_order + 1]
-    spectrum *= (2 / bins) / (1 - x / 2 * (1 - 0.15 * x))
-    spectrum[:, 0] /= 2
-    return np.asarray(spectrum)
-
-
 def ring_widths(curves: Floats) -> Floats:
     """max − min of closed curves (k, n), each extreme refined by a parabola through its neighbours → (k,)."""
-    return np.asarray(_ring_peaks(curves) + _ring_peaks(-curves))
+    return np.asarray(_ring_peaks(curves, curves.argmax(axis=1)) - _ring_peaks(curves, curves.argmin(axis=1)))
 
 
-def _ring_peaks(y: Floats) -> Floats:
+def _ring_peaks(y: Floats, at: NDArray[np.intp]) -> Floats:
     rows, n = np.arange(y.shape[0]), y.shape[1]
-    top = np.argmax(y, axis=1)
-    a, b, c = y[rows, top - 1], y[rows, top], y[rows, (top + 1) % n]
+    a, b, c = y[rows, at - 1], y[rows, at], y[rows, (at + 1) % n]
     curvature = a - 2 * b + c
-    safe = np.where(curvature < 0, curvature, -1.0)
-    return np.asarray(np.where(curvature < 0, b - (a - c) ** 2 / (8 * safe), b))
+    # 0 only where all three are the same
+    return np.asarray(b - (a - c) ** 2 / (8 * np.where(curvature == 0, 1.0, curvature)))
 
 
 class _Operator:
@@ -216,30 +163,32 @@ class _Operator:
         third = first * (square + 3 * variance)
         fourth = square * (square + 6 * variance) + 1.8 * variance * variance
         fifth = first * (square * (square + 10 * variance) + 9 * variance * variance)
-        self.taylor = (
-            first * width,
-            (square + variance) * (width**2 / 2),
-            third * (width**3 / 6),
-            fourth * (width**4 / 24),
-            fifth * (width**5 / 120),
+        self.taylor = np.array(
+            [
+                np.ones(fold.bins),
+                first * width,
+                (square + variance) * (width**2 / 2),
+                third * (width**3 / 6),
+                fourth * (width**4 / 24),
+                fifth * (width**5 / 120),
+            ]
         )
         q = np.arange(fold.bins // 2 + 1)
-        self.powers = tuple((1j * q) ** k for k in (1, 2, 3, 4, 5))
         self.mask = q <= max_order
+        self.powers = np.array([(1j * q) ** k for k in range(6)])
+        self.conjugate = self.powers.conj() * self.mask
         # a half spectrum stands for both halves: inner products count orders ≥ 1 twice
         self.double = np.where(q == 0, 1.0, 2.0)
 
     def apply(self, spectrum: Complexes) -> Floats:
-        out = np.fft.irfft(spectrum, self.bins)
-        for moment, power in zip(self.taylor, self.powers, strict=True):
-            out += moment * np.fft.irfft(spectrum * power, self.bins)
-        return out
+        derivatives = np.fft.irfft(self.powers * spectrum, self.bins)
+        derivatives *= self.taylor
+        return np.asarray(np.add.reduce(derivatives))
 
     def adjoint(self, values: Floats) -> Complexes:
-        out = np.fft.rfft(values)
-        for sign, moment, power in zip((-1, 1, -1, 1, -1), self.taylor, self.powers, strict=True):
-            out += sign * power * np.fft.rfft(moment * values)
-        return np.asarray(out * self.mask)
+        lines = np.fft.rfft(self.taylor * values)
+        lines *= self.conjugate
+        return np.asarray(np.add.reduce(lines))
 
     def inner(self, a: Complexes, b: Complexes) -> float:
         return float(np.dot(self.double, (a * b.conj()).real))
@@ -279,36 +228,3 @@ def _peak(y: Floats) -> float:
     a, b, c = float(y[i - 1]), float(y[i]), float(y[i + 1])
     curvature = a - 2 * b + c
     return b - (a - c) ** 2 / (8 * curvature) if curvature < 0 else b
-
-
-def fold_periods(
-    position: Floats, total: Floats, spread: Floats | None, group: int, bins: int
-) -> dict[int, tuple[Floats, ...]]:
-    """Sums of groups of samples per bin and period: {period index: rows of a `Fold`}.
-
-    position: mean place of each group, in periods; total: sum of the group's values; spread: variance of places
-    within the group, in periods² (None for single samples); group: samples in each. All of shape (n,), finite.
-    """
-    x = position * bins
-    floor = np.floor(x)
-    index = floor.astype(np.int64)
-    np.subtract(x, floor, out=x)
-    x -= 0.5
-    low, high = int(index.min()) // bins, int(index.max()) // bins
-    if high - low > 64:
-        raise CoverageError(
-            f"{high - low + 1} periods within {group * x.size} samples: sample faster or turn slower"
-        )
-    if low:
-        index -= low * bins
-    second = np.multiply(x, x, out=floor)
-    if spread is not None:
-        second += spread * bins**2
-    if group > 1:
-        second *= group
-        x *= group
-    size = (high - low + 1) * bins
-    sums = [np.asarray(np.bincount(index, w, size), dtype=np.float64) for w in (None, total, x, second)]
-    if group > 1:
-        sums[0] *= group
-    return {low + k: tuple(row[k * bins : (k + 1) * bins] for row in sums) for k in range(high - low + 1)}

@@ -5,10 +5,10 @@ A signal is cut at whole turns of an angle, counted from the first sample, and f
 booked when its samples cover it completely; what lies before the first and behind the last whole one is
 reported, not used.
 
-Speed: as many neighbouring samples as fit into one angle bin are summed by a matrix product before they are
-folded; their spread within the bin enters the moments of the `Fold`, so nothing is lost. Sums are taken
-over groups counted from the first sample of the run, which makes any partition of the run add up to the
-same groups.
+Speed: as many neighbouring samples as fit into half an angle bin are summed before they are folded; their spread within
+the bin enters the moments of the `Fold`, so nothing is lost. Sums are taken over groups counted from the first sample of
+the run, which makes any partition of the run add up to the same groups. Many groups and many revolutions are taken in
+one step (`_period_sums`, `_booking`).
 """
 
 from __future__ import annotations
@@ -19,31 +19,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ._booking import Booked, Booking
+from ._period_sums import Frame, PeriodSums
 from .blocks import CHUNK, refuse_not_finite
 from .errors import AnalysisError, NotMergeableError
-from .fold import Floats, Fold, fold_harmonics, fold_periods, quick_harmonics, ring_widths, synthesise
-from .grouping import group_sums
+from .fold import Floats, Fold
 from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
 #: Groups folded at a time: enough to hide the cost of a numpy call.
-_GROUPS = 16384
-#: Revolutions evaluated at a time.
-_TOGETHER = 2
-#: Revolutions of a run whose mean and width are found by least squares; the others by one FFT.
-_EXACT = 4
+_GROUPS = 32768
 _LARGEST_CHUNK = 1 << 18
 _SETTLE_LIMIT = 2_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Booked:
-    """A complete revolution: mean of y over the angle, peak-to-peak within the band (noise included),
-    samples."""
-
-    mean: float
-    peak_to_peak: float
-    samples: int
 
 
 @dataclass(slots=True)
@@ -59,8 +46,9 @@ class Revolutions:
     """Folds y = scale·x + slope·θ (both from their first sample on) over whole periods of θ.
 
     period: of θ, rad; max_order: highest order per period that is kept (8 bins a cycle); direction: ±1 of
-    θ, found from the data when None. Everything public is readable: `total` (Fold of the booked periods,
-    each with its mean removed), `booked`, `open`, `samples`, `travel` and `pitch` in periods.
+    θ, found from the data when None; widths: is the peak-to-peak of every revolution wanted? Everything public
+    is readable: `total` (Fold of the booked periods, each with its mean removed), `booked`, `open`, `samples`, `travel`,
+    `pitch` and `widest` (the widest step that left a bin empty) in periods.
     """
 
     def __init__(
@@ -72,6 +60,7 @@ class Revolutions:
         slope: float = 0.0,
         direction: int | None = None,
         names: tuple[str, str] = ("angle", "signal"),
+        widths: bool = True,
     ) -> None:
         if max_order < 1 or not (math.isfinite(period) and period > 0):
             raise AnalysisError(f"max_order >= 1 and period > 0 are needed, got {max_order} and {period}")
@@ -80,16 +69,16 @@ class Revolutions:
         self.max_order, self.period, self.scale, self.slope = max_order, period, scale, slope
         self.direction = direction
         self.names = names
+        self._widths = widths
         self.bins = 1 << math.ceil(math.log2(8 * max(max_order, 2)))
         self.origin: tuple[float, float] | None = None
         self.group = 0  # samples summed before they are folded; 0 until the pitch is known
+        self._period_sums: PeriodSums | None = None
         self._clear(0)
 
     def _clear(self, first_index: int) -> None:
-        self.total = Fold.empty(self.bins)
+        self._booking = Booking(self.bins, self.max_order, widths=self._widths)
         self.open: dict[int, _Open] = {}
-        self.booked: dict[int, Booked] = {}
-        self._complete_folds: list[tuple[int, Fold]] = []  # not booked yet
         self.samples = 0
         self.travel = self.widest = 0.0
         self._loose: dict[
@@ -115,6 +104,7 @@ class Revolutions:
             )
         twin = copy.copy(self)
         twin._clear(first_index)
+        twin._period_sums = copy.deepcopy(self._period_sums)
         return twin
 
     def update(self, theta: Floats, x: Floats) -> None:
@@ -150,6 +140,8 @@ class Revolutions:
             self.direction = 1 if theta[first] > theta[0] else -1
         # half a bin at most, so that no bin of an even motion stays empty
         self.group = min(1 << max(math.floor(math.log2(first / 32)), 0), _LARGEST_GROUP)
+        frame = Frame(self.origin, self.direction, self.period, self.scale, self.slope, self.bins, self.names)
+        self._period_sums = PeriodSums(frame)
         return True
 
     def _fold(self, theta: Floats, x: Floats) -> None:
@@ -177,22 +169,26 @@ class Revolutions:
             whole = [np.concatenate([part[k] for part in held]) for k in (1, 2)]
             self._add(whole[0], whole[1], self.group, number * self.group)
 
+    @property
+    def total(self) -> Fold:
+        return self._booking.total
+
+    @property
+    def booked(self) -> Booked:
+        return self._booking.booked()
+
     def _add(self, theta: Floats, x: Floats, group: int, index: int) -> None:
         """Fold consecutive samples from `index` on, whole groups."""
-        assert self.origin is not None
-        assert self.direction is not None
-        turn = self.direction / self.period
-        begin, end = ((theta[[0, -1]] - self.origin[0]) * turn).tolist()
-        found = self._sums(theta, x, group, index)
+        assert self._period_sums is not None
+        frame = self._period_sums.frame
+        begin, end = frame.place(float(theta[0])), frame.place(float(theta[-1]))
+        first, sums, widest = self._period_sums(theta, x, group, index)
+        if group == self.group:
+            self.widest = max(self.widest, widest)
         follows = self._place is not None and self._place[1] == index
         if follows and self._place is not None:
             self.widest = max(self.widest, begin - self._place[0] + (group - 1) * self.pitch)
             begin = self._place[0]
-        first = index
-        for k in sorted(found):
-            stop = first + int(found[k][0].sum())
-            self._opened(k, first, stop).fold.add_rows(found[k])
-            first = stop
         self._pieces += not follows
         self.travel += end - begin
         self.samples += theta.size
@@ -200,59 +196,23 @@ class Revolutions:
         step = abs(float(theta[-1] - theta[-2])) / self.period if theta.size > 1 else end - begin
         self._furthest = max(self._furthest, (end, step))
         self._cover((index, index + theta.size))
-        self._book(end - 0.125)
+        # noise may bring a few samples back over the end of a revolution
+        until = end - 0.125
+        self._sort(first, sums, index, until)
+        self._book(until)
 
-    def _sums(self, theta: Floats, x: Floats, group: int, index: int) -> dict[int, tuple[Floats, ...]]:
-        """Sums per bin and period; groups that a faster motion stretched over more than a bin go in singly."""
-        if group == 1:
-            return self._sums_of(theta.copy(), x.copy(), None, 1, theta, x, index)
-        span = theta[group - 1 :: group] - theta[::group]
-        wide = np.flatnonzero(np.abs(span) > 1.5 * self.period / self.bins)
-        span *= span
-        span *= (group + 1) / (12 * (group - 1)) / self.period**2
-        place, y = group_sums(theta, group), group_sums(x, group)
-        if wide.size == 0:
-            return self._sums_of(place, y, span, group, theta, x, index)
-        steps = np.diff(place) * (self.direction or 1) / (self.period * group)
-        self.widest = max(self.widest, float(np.max(steps, initial=0.0)))
-        single_theta, single_x = (column.reshape(-1, group)[wide].ravel() for column in (theta, x))
-        found = self._sums_of(single_theta, single_x, None, 1, theta, x, index)
-        if wide.size < span.size:
-            place, y, span = (np.delete(column, wide) for column in (place, y, span))
-            for k, rows in self._sums_of(place, y, span, group, theta, x, index, whole=False).items():
-                found[k] = tuple(a + b for a, b in zip(found[k], rows, strict=True)) if k in found else rows
-        return found
-
-    def _sums_of(
-        self,
-        place: Floats,
-        y: Floats,
-        spread: Floats | None,
-        group: int,
-        theta: Floats,
-        x: Floats,
-        index: int,
-        *,
-        whole: bool = True,
-    ) -> dict[int, tuple[Floats, ...]]:
-        """Fold sums of groups (Σθ, Σx, both overwritten); theta and x are the samples, to name a bad one. `whole`: no
-        group is left out between them.
-        """
-        assert self.origin is not None
-        assert self.direction is not None
-        place -= group * self.origin[0]
-        y -= group * self.origin[1]
-        if self.scale != 1.0:
-            y *= self.scale
-        if self.slope:
-            y += self.slope * place if self.slope != 1.0 else place
-        if not math.isfinite(float(np.add.reduce(y)) + float(np.add.reduce(place))):
-            refuse_not_finite(theta, index, self.names[0])
-            refuse_not_finite(x, index, self.names[1])
-        place *= self.direction / (self.period * group)
-        if whole and place.size > 1 and group == self.group:
-            self.widest = max(self.widest, float(np.max(place[1:] - place[:-1])))
-        return fold_periods(place, y, spread, group, self.bins)
+    def _sort(self, first: int, sums: Floats, index: int, until: float) -> None:
+        """Book what lies whole within one block at once; the rest waits for its other samples."""
+        periods, counts = sums.shape[1], np.add.reduce(sums[0], axis=1)
+        stops = [index, *(index + np.cumsum(counts).astype(np.int64)).tolist()]
+        begin, end = max(1, -first), min(periods - 1, math.floor(until) - first)
+        if begin < end and counts.all() and self.open.keys().isdisjoint(range(first + begin, first + end)):
+            self._booking.add(first + begin, sums[:, begin:end])
+        else:
+            begin = end = periods
+        for k in (*range(begin), *range(end, periods)):
+            if stops[k + 1] > stops[k]:
+                self._opened(first + k, stops[k], stops[k + 1]).fold.sums += sums[:, k]
 
     def _opened(self, k: int, first: int, stop: int) -> _Open:
         """Revolution k, grown by samples first … stop − 1."""
@@ -285,9 +245,7 @@ class Revolutions:
         """Book complete revolutions that end before `until`, in order."""
         for k in sorted(self.open):
             if 0 <= k <= until - 1 and self._complete(k, self.open[k]):
-                self._complete_folds.append((k, self.open.pop(k).fold))
-        if len(self._complete_folds) >= _TOGETHER:
-            self._evaluate()
+                self._booking.add(k, self.open.pop(k).fold.sums[:, None])
 
     def _at_end(self, place: float) -> bool:
         """Is the last sample of all no more than about one step before `place`?"""
@@ -303,32 +261,6 @@ class Revolutions:
                 return begun and ended
         return False
 
-    def _evaluate(self) -> None:
-        """Mean and width of the revolutions that are complete: the first few exactly, the many quickly."""
-        revolutions, self._complete_folds = self._complete_folds, []
-        quick = [(k, fold) for k, fold in revolutions if k >= _EXACT and np.all(fold.count)]
-        if quick:
-            coefficients = quick_harmonics(np.array([fold.sums for _, fold in quick]), self.max_order)
-            widths = ring_widths(synthesise(coefficients, self.bins))
-            for (k, fold), mean, width in zip(quick, coefficients[:, 0].real, widths, strict=True):
-                self._book_one(k, fold, float(mean), float(width))
-        for k, fold in revolutions:
-            if k not in self.booked:
-                self._book_one(k, fold, *self._exact(fold))
-
-    def _exact(self, fold: Fold) -> tuple[float, float]:
-        """Mean and width of one revolution by least squares; for few samples the plain mean and no width."""
-        if fold.samples <= 4 * self.max_order:
-            return float(fold.total.sum() / fold.count.sum()), math.nan
-        coefficients = fold_harmonics(fold, self.max_order, 1e-9).coefficients
-        return float(coefficients[0].real), float(ring_widths(synthesise(coefficients[None], self.bins))[0])
-
-    def _book_one(self, k: int, fold: Fold, mean: float, width: float) -> None:
-        # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
-        fold.sums[1] -= mean * fold.count
-        self.booked[k] = Booked(mean, width, fold.samples)
-        self.total.add(fold)
-
     def merge(self, other: Revolutions) -> None:
         """Add what a fork saw of the same run. Raises NotMergeableError for other settings or another
         origin."""
@@ -340,9 +272,7 @@ class Revolutions:
             raise NotMergeableError(
                 f"revolutions of different {', '.join(differing) or 'runs'} do not merge; use fork()"
             )
-        self.total.add(other.total)
-        self.booked.update(other.booked)
-        self._complete_folds += [(k, Fold(fold.sums.copy())) for k, fold in other._complete_folds]
+        self._booking.merge(other._booking)
         for k, revolution in other.open.items():
             self._opened(k, revolution.first, revolution.stop).fold.add(revolution.fold)
         self.travel += other.travel
@@ -362,10 +292,9 @@ class Revolutions:
     def _copy(self) -> Revolutions:
         """A copy that may go its own way; what is never changed in place is shared."""
         twin = copy.copy(self)
-        twin.total = Fold(self.total.sums.copy())
+        twin._booking = self._booking.copy()
+        twin._period_sums = copy.deepcopy(self._period_sums)
         twin.open = {k: _Open(Fold(r.fold.sums.copy()), r.first, r.stop) for k, r in self.open.items()}
-        twin.booked = dict(self.booked)
-        twin._complete_folds = [(k, Fold(fold.sums.copy())) for k, fold in self._complete_folds]
         twin._loose = {number: list(held) for number, held in self._loose.items()}
         twin._spans = list(self._spans)
         return twin
@@ -383,7 +312,7 @@ class Revolutions:
                 whole._add(theta, x, 1, index)
         whole._loose = {}
         whole._book(math.inf)
-        whole._evaluate()
+        whole._booking.evaluate()
         if whole.travel <= 0:
             raise CoverageError(f"{self.names[0]}: no steady motion in one direction")
         return whole

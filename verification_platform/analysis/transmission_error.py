@@ -19,71 +19,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from ._booking import centred
+from ._scratch import Scratch
 from .errors import AnalysisError, NotMergeableError
-from .fold import Complexes, Floats, Fold, Harmonics, centred, fold_harmonics, synthesise
+from .fold import Complexes, Fold, Harmonics, fold_harmonics, synthesise
 from .peak_to_peak import curve_points, debiased_width, smooth_part
 from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
+from .transmission_error_result import Order, TransmissionErrorResult
 
 _TURN = 2 * math.pi
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One harmonic per output revolution: e contains amplitude·sin(order·θ₂ + phase); `u` of the amplitude
-    (noise).
-    """
-
-    order: int
-    amplitude_rad: float
-    phase_rad: float
-    u_rad: float
-
-
-@dataclass(frozen=True, slots=True)
-class TransmissionErrorResult:
-    """All angles in rad, at the output.
-
-    pp: max − min of the average revolution, bias of noise removed; pp_worst: the same for the worst single
-    revolution; rms about the mean; closure e(2π) − e(0) with its noise, None where no full revolution was
-    made; mean: ē, holds the mounting offset; noise: standard deviation of one sample of e; curve e over
-    theta without ē.
-    """
-
-    pp_rad: float
-    pp_bias_rad: float
-    pp_noise_rad: float
-    pp_worst_rad: float
-    rms_rad: float
-    mean_rad: float
-    closure_rad: float | None
-    closure_noise_rad: float | None
-    noise_rad: float
-    orders: tuple[Order, ...]
-    top: tuple[Order, ...]
-    spectrum_rad: Floats
-    theta_rad: Floats
-    curve_rad: Floats
-    range_rad: float
-    direction: int
-    revolutions: int
-    samples: int
-    unused_samples: int
-    max_order: int
-    pp_per_revolution_rad: Floats = field(repr=False)
-
-    def order(self, q: int) -> Order:
-        """The requested order q. Raises KeyError if it was not asked for."""
-        for line in self.orders:
-            if line.order == q:
-                return line
-        raise KeyError(q)
 
 
 class TransmissionError:
@@ -171,19 +121,22 @@ class _Evaluation:
         self.orders, self.max_order = settings.orders, settings.max_order
         self.samples_per_cycle = settings.samples_per_cycle
         self.data, self.bins = revolutions, revolutions.bins
+        self.booked = revolutions.booked
         self.direction = revolutions.direction
         self.start = revolutions.origin[0]
         self.offset = self.start - settings.sense * revolutions.origin[1] / settings.ratio
 
     def result(self) -> TransmissionErrorResult:
         self._check_sampling()
-        return self._full() if self.data.booked else self._limited()
+        return self._full() if len(self.booked) else self._limited()
 
     def _check_sampling(self) -> None:
         q = self.orders[-1]
         need = self.samples_per_cycle * q
         # a revolution of exactly `need` samples may lose one at its seam, and noise moves its ends
-        found = min([1 / self.data.pitch, *(booked.samples + 1 for booked in self.data.booked.values())])
+        found = min(
+            1 / self.data.pitch, float(np.min(self.booked.samples + 1, initial=np.iinfo(np.int64).max))
+        )
         if found < need * (1 - 1e-3):
             raise UndersampledError(
                 f"undersampled for order {q}: {found:.0f} samples per output revolution,"
@@ -205,17 +158,15 @@ class _Evaluation:
             place = (np.arange(self.bins) + 0.5 + fold.first / np.maximum(fold.count, 1)) / self.bins
             flat = fold.with_values(fold.total - ramp * place * fold.count)
             model = fold_harmonics(flat, self.max_order)
-        single = np.array([self.data.booked[k].peak_to_peak for k in sorted(self.data.booked)])
-        return self._report(model, fold.samples, closure, closure_noise, ramp, single)
+        return self._report(model, fold.samples, closure, closure_noise, ramp)
 
     def _rough(self) -> float:
-        return max((booked.peak_to_peak for booked in self.data.booked.values()), default=0.0)
+        return float(np.fmax.reduce(self.booked.peak_to_peak, initial=0.0))
 
     def _closure(self, fold: Fold, model: Harmonics) -> tuple[float, float]:
         """e(2π) − e(0) and its noise: from revolution to revolution, or at the seam of a single one."""
-        if len(self.data.booked) > 1:
-            k = np.array(sorted(self.data.booked), dtype=np.float64)
-            means = np.array([self.data.booked[int(j)].mean for j in k])
+        if len(self.booked) > 1:
+            k, means = self.booked.number.astype(np.float64), self.booked.mean
             k -= k.mean()
             spread = float(np.dot(k, k))
             slope = float(np.dot(k, means)) / spread
@@ -250,7 +201,9 @@ class _Evaluation:
                 " no unbroken part of one"
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
-        part = smooth_part(centred(fold.sums[None], ring=False)[0], fold.count, self.bins / self.orders[-1])
+        mean, place = fold.total / fold.count, fold.first / fold.count
+        curve = centred(mean[None], place[None], Scratch(), ring=False)[0]
+        part = smooth_part(curve, fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
         return TransmissionErrorResult(
@@ -284,8 +237,8 @@ class _Evaluation:
         closure: float,
         closure_noise: float,
         ramp: float,
-        single: Floats,
     ) -> TransmissionErrorResult:
+        single = self.booked.peak_to_peak
         waviness = model.coefficients.copy()
         waviness[0] = 0.0
         u_line = model.noise * math.sqrt(2.0 / samples)
@@ -303,7 +256,7 @@ class _Evaluation:
             pp_noise_rad=width.noise,
             pp_worst_rad=max(float(np.nanmax(single)) - alone.bias, width.value),
             rms_rad=math.sqrt(max(float(np.var(curve)) - u_line**2 * (waviness.size - 1), 0.0)),
-            mean_rad=model.mean + float(np.mean([b.mean for b in self.data.booked.values()])) + self.offset,
+            mean_rad=model.mean + float(self.booked.mean.mean()) + self.offset,
             closure_rad=closure,
             closure_noise_rad=closure_noise,
             noise_rad=model.noise,
@@ -343,31 +296,3 @@ def transmission_error(
     accumulator = TransmissionError(ratio, sense, orders, **settings)  # type: ignore[arg-type]
     accumulator.update(input_angle, output_angle)
     return accumulator.result()
-
-
-@dataclass(frozen=True, slots=True)
-class BothDirections:
-    """Both directions of rotation together, rad: each with its own mean removed, so that lost motion stays
-    out.
-
-    pp_max: the larger of the two TE_pp; pp_bidirectional: max − min over both curves; reversal_offset:
-    ē(−) − ē(+), for information only, it contains the lost motion.
-    """
-
-    pp_max_rad: float
-    pp_bidirectional_rad: float
-    reversal_offset_rad: float
-
-
-def both_directions(results: Mapping[int, TransmissionErrorResult]) -> BothDirections:
-    """Combine {+1: …, −1: …}. Raises AnalysisError unless each key matches its result's direction."""
-    if set(results) != {-1, 1} or any(results[d].direction != d for d in results):
-        raise AnalysisError("both directions need one result for +1 and one for -1")
-    forward, backward = results[1], results[-1]
-    high = max(float(r.curve_rad.max() - r.curve_rad.mean()) for r in (forward, backward))
-    low = min(float(r.curve_rad.min() - r.curve_rad.mean()) for r in (forward, backward))
-    return BothDirections(
-        pp_max_rad=max(forward.pp_rad, backward.pp_rad),
-        pp_bidirectional_rad=high - low - max(forward.pp_bias_rad, backward.pp_bias_rad),
-        reversal_offset_rad=backward.mean_rad - forward.mean_rad,
-    )

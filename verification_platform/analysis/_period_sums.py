@@ -1,0 +1,166 @@
+"""A block of samples to sums per angle bin and period: the inner loop of `Revolutions`.
+
+Every pass over the samples costs what a pass over memory costs, so they are summed in groups first, the passes over the
+groups work in place, and the factors that all groups share are applied to the bins.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ._scratch import Scratch
+from .blocks import refuse_not_finite
+from .fold import Floats
+from .grouping import group_sums
+from .samples import CoverageError
+
+#: Periods a block may reach over, unless it has many groups in each: more means that θ jumped.
+_PERIODS = 64
+_NONE = np.empty(0, np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What makes places and values of samples: α = direction·(θ − θ₀)/period, y = scale·(x − x₀) + slope·(θ − θ₀)."""
+
+    origin: tuple[float, float]
+    direction: int
+    period: float
+    scale: float
+    slope: float
+    bins: int
+    names: tuple[str, str]
+
+    def place(self, theta: float) -> float:
+        """α of one θ, in periods."""
+        return (theta - self.origin[0]) * (self.direction / self.period)
+
+
+class PeriodSums:
+    """Folds block after block; holds the buffers for it."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.frame = frame
+        self._scratch = Scratch()
+
+    def __call__(self, theta: Floats, x: Floats, group: int, index: int) -> tuple[int, Floats, float]:
+        """First period k, sums (4, periods, bins) over the periods k, k + 1 … as in `Fold`, widest step in periods.
+
+        theta, x: consecutive samples, shapes (n·group,), the first of them sample `index` of the run. The step is from
+        group to group, and 0 where none leaves a bin empty. Groups that a faster motion stretched over more than a bin
+        and a half are folded singly. Raises NotFiniteError, and CoverageError where θ jumps.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            first, sums = self._folded(theta, x, group)
+            if sums.size == 0 or not math.isfinite(float(np.add.reduce(sums[1]))):
+                refuse_not_finite(theta, index, self.frame.names[0])
+                refuse_not_finite(x, index, self.frame.names[1])
+        bins = self.frame.bins
+        if sums.size == 0:
+            raise CoverageError(
+                f"{self.frame.names[0]}: too few samples for the periods they reach over, sample faster or turn slower"
+            )
+        return first, sums.reshape(4, -1, bins), self._widest(theta, group, sums[0])
+
+    def _widest(self, theta: Floats, group: int, count: Floats) -> float:
+        """Widest step from group to group, in periods; 0 where none leaves a bin empty."""
+        occupied = count > 0
+        if np.count_nonzero(occupied) == count.size - occupied.argmax() - occupied[::-1].argmax():
+            return 0.0
+        place = group_sums(theta, group)
+        steps = (place[1:] - place[:-1]) * (self.frame.direction / (self.frame.period * group))
+        return float(np.maximum.reduce(steps, initial=0.0))
+
+    def _folded(self, theta: Floats, x: Floats, group: int) -> tuple[int, Floats]:
+        """First period and sums (4, periods·bins); no sums where θ is no angle."""
+        frame, n = self.frame, theta.size // group
+        place, y = self._scratch("place", n), self._scratch("y", n)
+        spread, wide = self._sum(theta, x, group, place, y)
+        self._to_frame(place, y, group)
+        if wide.size == 0:
+            first, sums = self._binned(place, y, spread, group)
+        else:
+            singly = [column.reshape(-1, group)[wide].ravel() for column in (theta, x)]
+            self._to_frame(singly[0], singly[1], 1)
+            first, sums = self._binned(singly[0], singly[1], None, 1)
+            if wide.size < n and spread is not None:
+                place, y, spread = (np.delete(column, wide) for column in (place, y, spread))
+                rest = self._binned(place, y, spread, group)
+                first, sums = _joined((first, sums), rest, frame.bins)
+        return first, sums
+
+    def _sum(
+        self, theta: Floats, x: Floats, group: int, place: Floats, y: Floats
+    ) -> tuple[Floats | None, NDArray[np.intp]]:
+        """Sums of groups into place and y; the variance of the places in each group, in bins², and the groups that
+        reach over more than a bin and a half.
+        """
+        if group == 1:
+            np.copyto(place, theta)
+            np.copyto(y, x)
+            return None, _NONE
+        group_sums(x, group, y)
+        halves = (
+            theta if group == 2 else group_sums(theta, group // 2, self._scratch("halves", 2 * place.size))
+        )
+        np.add(halves[::2], halves[1::2], out=place)
+        # between the means of two halves lies half a group
+        spread = np.subtract(halves[1::2], halves[::2], out=self._scratch("spread", place.size))
+        spread *= spread
+        step = (
+            self.frame.period / self.frame.bins * (group / 2) ** 2
+        )  # the difference for a bin from sample to sample
+        limit = (1.5 / (group - 1) * step) ** 2
+        wide = np.flatnonzero(spread > limit) if np.maximum.reduce(spread) > limit else _NONE
+        # of places that lie evenly
+        spread *= (group**2 - 1) / 12 / step**2
+        return spread, wide
+
+    def _to_frame(self, place: Floats, y: Floats, group: int) -> None:
+        """Σθ to the mean place in bins and Σx to Σy, in place."""
+        frame = self.frame
+        place -= group * frame.origin[0]
+        y -= group * frame.origin[1]
+        if frame.scale != 1.0:
+            y *= frame.scale
+        if frame.slope:
+            y += frame.slope * place if frame.slope != 1.0 else place
+        place *= frame.direction * frame.bins / (frame.period * group)
+
+    def _binned(self, place: Floats, y: Floats, spread: Floats | None, group: int) -> tuple[int, Floats]:
+        """First period and sums (4, periods·bins) of groups at mean places (in bins, overwritten)."""
+        bins = self.frame.bins
+        floor = np.floor(place, out=self._scratch("floor", place.size))
+        place -= floor
+        place -= 0.5
+        low, high = float(np.minimum.reduce(floor)) / bins, float(np.maximum.reduce(floor)) / bins
+        if not high - low <= max(_PERIODS, 8 * place.size // bins):
+            return 0, np.empty((4, 0))
+        first, periods = math.floor(low), math.floor(high) - math.floor(low) + 1
+        if first:
+            floor -= first * bins
+        index = self._scratch.integers("index", place.size)
+        np.copyto(index, floor, casting="unsafe")
+        second = np.multiply(place, place, out=floor)
+        if spread is not None:
+            second += spread
+        sums = np.empty((4, periods * bins))
+        for row, weight, factor in zip(sums, (None, y, place, second), (group, 1, group, group), strict=True):
+            np.multiply(np.bincount(index, weight, row.size), factor, out=row)
+        return first, sums
+
+
+def _joined(a: tuple[int, Floats], b: tuple[int, Floats], bins: int) -> tuple[int, Floats]:
+    """The sum of two of what `_binned` gives."""
+    if not (a[1].size and b[1].size):
+        return 0, np.empty((4, 0))
+    first = min(a[0], b[0])
+    out = np.zeros((4, max(start * bins + sums.shape[1] for start, sums in (a, b)) - first * bins))
+    for start, sums in (a, b):
+        at = (start - first) * bins
+        out[:, at : at + sums.shape[1]] += sums
+    return first, out
