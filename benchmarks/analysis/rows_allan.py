@@ -57,14 +57,14 @@ def _case(n: int, kind: Kind, points: int | None, goal: float, peer_n: int) -> C
 
 @row("OADEV, octave τ, exact", 10_000_000)
 def oadev_exact(n: int) -> Case:
-    return _case(n, "oadev", None, 6.0, n // 2)
+    return _case(n, "oadev", None, 6.0, n)
 
 
 @row("OADEV, octave τ, bounded memory", 10_000_000)
 def oadev_bounded(n: int) -> Case:
-    return _case(n, "oadev", 32, 20.0, n // 2)
+    return _case(n, "oadev", 32, 20.0, n)
 
 
 @row("MDEV, octave τ, bounded memory", 10_000_000)
 def mdev_bounded(n: int) -> Case:
-    return _case(n, "mdev", 32, 27.0, n // 4)
+    return _case(n, "mdev", 32, 27.0, n)

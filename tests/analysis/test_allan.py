@@ -104,6 +104,56 @@ def test_any_partition_and_merge_tree(kind: Kind) -> None:
         np.testing.assert_allclose(one.deviation, two.deviation, rtol=1e-12)
 
 
+@pytest.mark.parametrize("kind", ["adev", "oadev", "mdev", "hdev", "ohdev"])
+@pytest.mark.parametrize("points", [None, 4, 32])
+def test_long_recording_against_the_definition(kind: Kind, points: int | None) -> None:
+    """Enough samples for every buffer to be filled and emptied, in uneven blocks, beginning at an odd sample."""
+    rng = np.random.default_rng(10)
+    n, start = 600_001, 7
+    y = rng.standard_normal(n) + 0.01 * np.cumsum(rng.standard_normal(n))
+    accumulator = AllanAccumulator(1.0, kind, points_per_tau=points, start=start)
+    for block in np.split(y, np.sort(rng.integers(0, n, 5))):
+        accumulator.update(block)
+    results = [(accumulator.result(), start, accumulator.points)]
+    if points is None:
+        results.append((allan_deviation(y, 1.0, kind), 0, accumulator.points))
+    phase = np.concatenate(([0.0], np.cumsum(y - y.mean())))
+    for result, first, kept in results:
+        assert result.m[-1] >= 1 << 17
+        for m, deviation, terms in zip(
+            result.m.tolist(), result.deviation.tolist(), result.terms.tolist(), strict=True
+        ):
+            sums = phase[m:] - phase[:-m]
+            if kind == "mdev":
+                total = np.concatenate(([0.0], np.cumsum(sums)))
+                sums = (total[m:] - total[:-m]) / m
+            term = sums[m:] - sums[:-m]
+            if kind in ("hdev", "ohdev"):
+                term = term[m:] - term[:-m]
+            stride = 1 if kept is None else max(1, m // kept)
+            term = term[-first % stride :: stride]
+            assert len(term) == terms
+            scale = 6 if kind in ("hdev", "ohdev") else 2
+            assert deviation == pytest.approx(np.sqrt(np.mean(term**2) / scale) / m, rel=1e-11)
+
+
+def test_a_sample_that_is_not_finite_is_named_wherever_it_is() -> None:
+    for at in (0, 1, 5000, 299_999):
+        for bad in (np.nan, np.inf):
+            y = np.ones(300_000)
+            y[at] = bad
+            for kind in KINDS:
+                with pytest.raises(NotFiniteError, match=rf"\[{at}\]"):
+                    AllanAccumulator(1.0, kind, start=3).update(y)
+    accumulator = AllanAccumulator(1.0)
+    accumulator.update([1.0, 2.0])
+    with pytest.raises(NotFiniteError, match=r"\[2\]"):
+        accumulator.update([np.nan])
+    assert accumulator.n == 2
+    accumulator.update([3.0])
+    assert accumulator.result().terms[0] == 2
+
+
 def test_merge_of_a_part_that_starts_late() -> None:
     y = np.random.default_rng(3).standard_normal(5000)
     first = AllanAccumulator(1.0, start=777)

@@ -15,10 +15,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from ._allan_steps import Steps
 from .blocks import Float
 from .moments import inner
 
-_ROW = 16384  # values worked on at a time, in the cache
+_ROW = 32768  # values worked on at a time, in the cache
 
 
 class Level:
@@ -28,7 +29,9 @@ class Level:
         "_buffer",
         "_done",
         "_fill",
+        "_form",
         "_head",
+        "_rows",
         "end",
         "m",
         "order",
@@ -48,6 +51,8 @@ class Level:
         self._head: Float = np.empty(2 * self.reach)
         self._buffer: Float = np.empty(2 * self.reach + max(_ROW, 2 * self.reach))
         self._fill = self._done = 0
+        self._form = 0, 0, 0
+        self._rows: list[tuple[int, Steps]] = []
 
     @property
     def head(self) -> Float:
@@ -80,54 +85,49 @@ class Level:
 
     def work(self, chain: Chain) -> None:
         """Count the terms that end in the values not yet done; hand the sums on to the level above."""
-        for start in range(self._done, self._fill, _ROW):
-            stop = min(start + _ROW, self._fill)
-            self._count(max(start, self.order * self.reach), stop, chain.scratch)
-            self._hand_on(max(start, self.span), stop, chain)
-        if self._fill > len(self._head):
-            keep = len(self._head)
+        begin = self.end // self.stride - self._fill  # number of the first value in the buffer
+        form = self._done, self._fill, begin % 2
+        if form != self._form:
+            self._form, self._rows = form, self._cut(chain, begin)
+        for start, steps in self._rows:
+            if steps.parts.n:  # before the scratch, which is shared, is in use
+                chain.make_room(2 * self.m, steps.parts.n)
+            self.squares += steps.run(self._buffer)[0]
+            self.terms += steps.steps[0].terms
+            if steps.parts.n:
+                parts = steps.parts.of(self._buffer)
+                chain.put(2 * self.m, parts, (begin + start + steps.first) * self.stride)
+        keep = len(self._head)
+        if self._fill > keep:
             self._buffer[:keep] = self._buffer[self._fill - keep : self._fill].copy()
             self._fill = keep
         self._done = self._fill
+
+    def _cut(self, chain: Chain, begin: int) -> list[tuple[int, Steps]]:
+        """Steps for the values not yet done, row by row, with the place in the buffer that each looks back to."""
+        rows = []
+        thin = chain.stride(2 * self.m) // self.stride
+        for start in range(self._done, self._fill, _ROW):
+            stop, back = min(start + _ROW, self._fill), max(start - len(self._head), 0)
+            steps = Steps(
+                stop - back,
+                self.reach,
+                1,
+                self.order,
+                self.triangular,
+                [chain.scratch(stop - back)],
+                array=self._buffer[back:stop],
+                old=start - back,
+                thin=thin,
+                phase=begin + back,
+            )
+            rows.append((back, steps))
+        return rows
 
     @property
     def span(self) -> int:
         """Values from the first to the last one that a sum of the level above is made of."""
         return 2 * self.reach if self.triangular else self.reach
-
-    def _count(self, k: int, stop: int, scratch: Float) -> None:
-        if stop <= k:
-            return
-        r, buffer, n = self.reach, self._buffer, stop - k
-        term = np.subtract(buffer[k:stop], buffer[k - r : stop - r], out=scratch[:n])
-        if self.order == 2:
-            term -= buffer[k - r : stop - r]
-            term += buffer[k - 2 * r : stop - 2 * r]
-        self.squares += inner(term, term)
-        self.terms += n
-
-    def _hand_on(self, k: int, stop: int, chain: Chain) -> None:
-        """Write the sums whose last value is at k … stop−1 straight into the buffer of the level above."""
-        if stop <= k:
-            return
-        begin = self.end - (self._fill - k + self.span) * self.stride
-        step = chain.stride(2 * self.m) // self.stride
-        skip = (-begin // self.stride) % step
-        last = self._buffer[k + skip : stop : step]
-        middle = self._buffer[k + skip - self.reach : stop - self.reach : step]
-        first = self._buffer[k + skip - self.span : stop - self.span : step]
-        done = 0
-        while done < len(last):
-            above = chain.above(self)
-            n = min(len(last) - done, above.room)
-            out = np.add(last[done : done + n], first[done : done + n], out=above.slot(n))
-            if self.triangular:
-                out += middle[done : done + n]
-                out += middle[done : done + n]
-            above.added(n, begin + (skip + done * step) * self.stride)
-            done += n
-            if above.room == 0:
-                above.work(chain)
 
     def join(self, missing: Float, later: Level | None) -> None:
         """Append the values `missing` that straddle the seam, and the values and terms of `later`."""
@@ -163,32 +163,39 @@ class Chain:
     def __init__(self, first_m: int, points: int | None, order: int, triangular: bool) -> None:
         self.first_m, self.points, self.order, self.triangular = first_m, points, order, triangular
         self.levels: list[Level] = []
-        self.scratch: Float = np.empty(_ROW)
+        self._scratch: Float = np.empty(0)
 
     def stride(self, m: int) -> int:
         return 1 if self.points is None else max(1, m // self.points)
 
-    def above(self, level: Level) -> Level:
-        return self._level((level.m // self.first_m).bit_length())
+    def feed(self, parts: list[Float], begin: int) -> None:
+        """Two arrays (n,) that add up to sums over first_m samples, one per stride from sample `begin` on."""
+        self.put(self.first_m, parts, begin)
 
-    def feed(self, sums: Float, begin: int) -> None:
-        """Sums over first_m samples (n,), one per sample, the first one beginning at sample `begin`."""
-        bottom = self._level(0)
-        sums, begin = self.thin(sums, begin)
-        start = 0
-        while start < len(sums):
-            n = min(len(sums) - start, bottom.room)
-            bottom.slot(n)[:] = sums[start : start + n]
-            bottom.added(n, begin + start * bottom.stride)
-            start += n
-            if bottom.room == 0:
-                bottom.work(self)
+    def put(self, m: int, parts: list[Float], begin: int) -> None:
+        """Two arrays (n,) that add up to sums over m samples, one per stride from sample `begin` on."""
+        level = self._level((m // self.first_m).bit_length() - 1)
+        low, high = parts
+        done, n = 0, len(low)
+        while done < n:
+            stop = min(done + level.room, n)
+            np.add(low[done:stop], high[done:stop], out=level.slot(stop - done))
+            level.added(stop - done, begin + done * level.stride)
+            done = stop
+            if level.room == 0:
+                level.work(self)
 
-    def thin(self, sums: Float, begin: int) -> tuple[Float, int]:
-        """Those of the sums that begin at multiples of the lowest level's stride."""
-        stride = self.stride(self.first_m)
-        skip = -begin % stride
-        return sums[skip::stride], begin + skip
+    def make_room(self, m: int, n: int) -> None:
+        """See to it that the level for m takes n values (n ≤ _ROW) without a stop."""
+        level = self._level((m // self.first_m).bit_length() - 1)
+        if level.room < n:
+            level.work(self)
+
+    def scratch(self, n: int) -> Float:
+        """Room for n values that nobody needs for longer than a row."""
+        if len(self._scratch) < n:
+            self._scratch = np.empty(n)
+        return self._scratch
 
     def drain(self) -> None:
         """Work off everything that waits in the buffers."""
@@ -198,8 +205,7 @@ class Chain:
             number += 1
 
     def join(self, missing: Float, begin: int, later: Chain) -> None:
-        """Append a later chain, both drained; `missing`: sums across the seam, one per sample from `begin` on."""
-        missing, begin = self.thin(missing, begin)
+        """Append a later chain, both drained; `missing`: sums across the seam, one per stride from `begin` on."""
         number = 0
         while number < max(len(self.levels), len(later.levels)) or len(missing):
             other = later.levels[number] if number < len(later.levels) else None

@@ -27,7 +27,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._allan_front import Front, long_times
+from ._allan_columns import long_times
+from ._allan_front import Front
 from ._allan_levels import Chain
 from .allan_confidence import edf, identify_noise, noise_from_slope
 from .blocks import Bool, Float, Int, as_block, refuse_not_finite
@@ -40,8 +41,8 @@ Gaps = Literal["refuse", "longest", "pool"]
 
 _ORDER = {"adev": 1, "oadev": 1, "mdev": 1, "tdev": 1, "hdev": 2, "ohdev": 2}
 _NOT_OVERLAPPING = ("adev", "hdev")
-_PIECE = 1 << 19  # samples checked and worked on together
 _SHORT = 512  # up to this factor every term is found in the cache
+_SHORT_OF_ARRAY = 2048  # the same for a whole array: fewer, longer columns are left
 _ENOUGH_AVERAGES = 8192
 _MIN_AVERAGES = 30  # fewer do not show a type of noise
 ONE_SIGMA = math.erf(math.sqrt(0.5))
@@ -90,22 +91,26 @@ class AllanAccumulator:
             raise AnalysisError(f"Allan: points_per_tau must be a power of two or None, not {points_per_tau}")
         if kind in ("mdev", "tdev") and points_per_tau == 1:
             raise AnalysisError("Allan: the modified variance is defined by overlapping terms")
-        self.tau0_s, self.kind, self.start = tau0_s, kind, start
+        self.tau0_s, self.kind = tau0_s, kind
         self.points = 1 if kind in _NOT_OVERLAPPING else points_per_tau
-        self.n = 0
         limit = _SHORT if self.points is None else self.points
         order, modified = _ORDER[kind], kind in ("mdev", "tdev")
-        self._front = Front(limit, order, modified)
+        self._front = Front(limit, order, modified, 1 if self.points is None else 2, start)
         self._chain = Chain(2 * limit, self.points, order, modified)
+
+    @property
+    def start(self) -> int:
+        """Number of the first sample."""
+        return self._front.begin
+
+    @property
+    def n(self) -> int:
+        """Number of samples taken."""
+        return self._front.end - self._front.begin
 
     def update(self, samples: ArrayLike) -> None:
         """Rates (n,) that follow the ones before without a gap. Raises NotFiniteError for NaN or infinity."""
-        block = as_block(samples)
-        for at in range(0, len(block), _PIECE):
-            piece = block[at : at + _PIECE]
-            refuse_not_finite(piece, self.n)
-            self._front.feed(piece, self.start + self.n, self._chain.feed)
-            self.n += len(piece)
+        self._front.feed(as_block(samples), self._chain.feed)
 
     def merge(self, later: AllanAccumulator) -> None:
         """Append the piece of recording that follows this one without a gap, and use `later` up.
@@ -123,18 +128,17 @@ class AllanAccumulator:
                 "pieces with a gap between them are pooled, not merged"
             )
         if self.n == 0:
-            self.start, self.n, self._front, self._chain = later.start, later.n, later._front, later._chain
+            self._front, self._chain = later._front, later._chain
             return
         if later.n < later._front.halo:
             self.update(later._front.head)
             return
         across: list[tuple[Float, int]] = []
-        self._front.join(later._front, lambda sums, begin: across.append((sums.copy(), begin)))
+        self._front.join(later._front, lambda parts, begin: across.append((parts[0] + parts[1], begin)))
         self._chain.drain()
         later._chain.drain()
         sums, begin = across[0] if across else (np.empty(0), 0)
         self._chain.join(sums, begin, later._chain)
-        self.n += later.n
 
     def result(self, confidence: float = ONE_SIGMA) -> AllanResult:
         """All octaves that have a term. Raises NotEnoughDataError if none has."""
@@ -199,21 +203,19 @@ def allan_deviation(
 def _every_term(rates: Float, kind: Kind) -> dict[int, tuple[float, int]]:
     """Sums of squares at octave averaging factors with every overlapping term; needs room for one more array."""
     order, modified = _ORDER[kind], kind in ("mdev", "tdev")
-    front = Front(_SHORT, order, modified)
+    front = Front(_SHORT_OF_ARRAY, order, modified, 1)
     sums = np.empty(len(rates))
     filled = 0
 
-    def collect(part: Float, _: int) -> None:
+    def collect(parts: list[Float], _: int) -> None:
         nonlocal filled
-        sums[filled : filled + len(part)] = part
-        filled += len(part)
+        stop = filled + len(parts[0])
+        np.add(parts[0], parts[1], out=sums[filled:stop])
+        filled = stop
 
-    for at in range(0, len(rates), _PIECE):
-        piece = rates[at : at + _PIECE]
-        refuse_not_finite(piece, at)
-        front.feed(piece, at, collect)
+    front.feed(rates, collect)
     short = {m: (front.squares[m], front.terms[m]) for m in front.factors if front.terms[m]}
-    return short | long_times(sums[:filled], 2 * _SHORT, order, modified)
+    return short | long_times(sums[:filled], 2 * _SHORT_OF_ARRAY, order, modified)
 
 
 def rates_from_phase(phase: ArrayLike, tau0_s: float) -> Float:

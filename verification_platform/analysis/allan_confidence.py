@@ -89,7 +89,8 @@ def edf(
     j = np.arange(reach + 1)
     if len(j) > 100_000:  # flicker PM at a long averaging time: thin the sum, its terms change slowly
         j = np.unique(np.concatenate((j[:1000], np.geomspace(1000, reach, 20_000).astype(np.int64))))
-    squares = (_terms(j / strides, kernel, alpha, d) / _terms(np.zeros(1), kernel, alpha, d)) ** 2
+    terms = _terms(j / strides, kernel, alpha, d)
+    squares = (terms / terms[0]) ** 2
     weights = (1 - j / count) * squares
     total = 1.0 + 2.0 * float(np.trapezoid(weights[1:], j[1:]) + (weights[1] + weights[-1]) / 2) - weights[-1]
     return max(1.0, count / total) if reach > 1 else 1.0
@@ -97,10 +98,9 @@ def edf(
 
 def _terms(t: Float, kernel: float, alpha: int, d: int) -> Float:
     """Autocovariance of the terms at lag t averaging times, but for a factor (eq. 9)."""
-    total = np.zeros(len(t))
-    for k in range(-d, d + 1):
-        total += (-1) ** k * math.comb(2 * d, d + k) * _averaged(t + k, kernel, alpha)
-    return total
+    k = np.arange(-d, d + 1)
+    weights = np.array([(-1.0) ** each * math.comb(2 * d, d + each) for each in k.tolist()])
+    return np.asarray(weights @ _averaged(t + k[:, None], kernel, alpha))
 
 
 def _averaged(t: Float, kernel: float, alpha: int) -> Float:

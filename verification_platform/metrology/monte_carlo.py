@@ -22,6 +22,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from verification_platform.analysis.moments import inner
+
 from .budget import BudgetError, propagate
 
 Floats = NDArray[np.float64]
@@ -213,7 +215,7 @@ class Histogram:
         self.bins = bins
         self.counts = np.zeros(bins, dtype=np.int64)
         self.outside: list[Floats] = []
-        self._x = self._work = np.empty(0)
+        self._x = self._ones = np.empty(0)
         self._bin = np.empty(0, dtype=np.int64)
         self._scale = bins / (self.high - self.low)
         self._shift = float(first.mean())
@@ -224,24 +226,24 @@ class Histogram:
         """Add values, shape (n,). Raises BudgetError for NaN or infinity: the model is not defined there."""
         if y.size != self._x.size:
             # buffers: fresh pages for every block would cost more than the arithmetic
-            self._x, self._work, self._bin = (
+            self._x, self._ones, self._bin = (
                 np.empty(y.size),
-                np.empty(y.size),
+                np.ones(y.size),
                 np.empty(y.size, dtype=np.int64),
             )
-        x, work = self._x, self._work
+        x = self._x
         np.subtract(y, self._shift, out=x)
-        total = float(np.add.reduce(x))
+        total = inner(x, self._ones)
         if not math.isfinite(total):
             raise BudgetError(
                 "the model gives NaN or infinity for possible inputs: restrict their distributions"
             )
         self._sum += total
-        self._square += float(np.add.reduce(np.multiply(x, x, out=work)))
+        self._square += inner(x, x)
         self.n += y.size
         x *= self._scale
         x += (self._shift - self.low) * self._scale
-        if float(x.min()) < 0 or float(x.max()) >= self.bins:
+        if np.minimum.reduce(x) < 0 or np.maximum.reduce(x) >= self.bins:
             inside = (x >= 0) & (x < self.bins)
             self.outside.append(y[~inside])
             x = x[inside]
