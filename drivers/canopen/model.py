@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -40,11 +40,12 @@ class ObjectEntry:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """An object that carries a quantity: value in `unit` = digits × `digit`."""
+    """An object that carries a quantity: value in `unit` = digits × `digit`; with `bit`, that bit of it alone is meant."""
 
     object: ObjectEntry
     unit: str
     digit: float
+    bit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,16 @@ class CanopenModel:
     max_torque: float
     status: str | None
     expect: Mapping[str, int]
+
+    def reading(self, signals: Iterable[str]) -> CanopenModel:
+        """The model with all of these signals in its process data: what the profile's TPDOs lack gets one more.
+
+        So an input that no channel reads costs no bus time.
+        """
+        sent = {name for names in self.tpdos for name in names}
+        asked = dict.fromkeys(self.signals[s].object.name for s in signals if s in self.signals)
+        more = tuple(name for name in asked if name not in sent)
+        return replace(self, tpdos=(*self.tpdos, more)) if more else self
 
     def layout(self, names: tuple[str, ...]) -> PdoLayout:
         return PdoLayout([(name, self.objects[name].type) for name in names])
@@ -196,5 +207,8 @@ def _entry(name: str, row: Mapping[str, Any], expect: Mapping[str, int]) -> Obje
 
 
 def _scaled(row: Mapping[str, Any], objects: Mapping[str, ObjectEntry]) -> Scaled:
+    found = objects[row["object"]]
+    if "bit" in row:
+        return Scaled(found, row["unit"], 1.0, row["bit"])
     digit = row["digit"] if "digit" in row else 2.0 * math.pi / row["digits_per_turn"]
-    return Scaled(objects[row["object"]], row["unit"], digit)
+    return Scaled(found, row["unit"], digit)

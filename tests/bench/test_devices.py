@@ -36,7 +36,13 @@ def test_the_emulated_bench_becomes_two_groups(bench: BenchDescription) -> None:
     can, rs485 = group_for(bench, "can0"), group_for(bench, "rs485")
     assert isinstance(can, CanopenGroup)
     assert isinstance(rs485, ModbusGroup)
-    assert can.channels == ("input_angle", "input_speed", "output_angle", "load_torque_command")
+    assert can.channels == (
+        "input_angle",
+        "input_speed",
+        "output_angle",
+        "load_torque_command",
+        "estop",
+    )
     assert rs485.channels == ("input_torque", "output_torque", "housing_temperature", "ambient_temperature")
     assert (can.period_s, rs485.period_s) == (0.002, 0.01)
     assert can.planned_load() < 0.6
