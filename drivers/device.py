@@ -266,8 +266,8 @@ class Group(Protocol):
         """What an actuator last measured of the quantity that `mode` commands; NaN when unknown."""
         ...
 
-    def limit(self, device: str, mode: Mode) -> float:
-        """Largest magnitude of a set-point in `mode`; raises CommandRefused for a device that takes none."""
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        """Lowest and highest set-point in `mode`; raises CommandRefused for a device that takes none."""
         ...
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:

@@ -149,7 +149,7 @@ class SensorsOnly(DeviceGroup[M]):
     def measured(self, device: str, mode: Mode) -> float:
         return math.nan
 
-    def limit(self, device: str, mode: Mode) -> float:
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
         self._no_setpoints(device)
 
     def safe_stop(self) -> None:

@@ -452,12 +452,19 @@ class BusRunner:
                 device,
                 f"set-point {setpoint.target}, rate {setpoint.rate}, acceleration {acceleration} is none",
             )
-        limit = self.group.limit(device, setpoint.mode)
-        if abs(setpoint.target) > limit:
+        lowest, highest = self.group.limits(device, setpoint.mode)
+        if setpoint.target < lowest == 0.0 < highest:
+            raise CommandRefused(
+                device,
+                f"{setpoint.mode} set-point {setpoint.target:g}: a brake's torque has no sign",
+                "it works against the motion; write it positive",
+            )
+        if not lowest <= setpoint.target <= highest:
+            limit = max(-lowest, highest)
             raise CommandRefused(
                 device, f"{setpoint.mode} set-point {setpoint.target:g} exceeds its limit {limit:g}"
             )
-        fastest = self.group.limit(device, Mode.VELOCITY)
+        _, fastest = self.group.limits(device, Mode.VELOCITY)
         if setpoint.mode is Mode.POSITION and setpoint.rate > fastest:
             raise CommandRefused(
                 device,

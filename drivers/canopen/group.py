@@ -217,8 +217,9 @@ class CanopenGroup(CanGroup[CanopenNode]):
         """Stop a drive in a profile mode on its own ramp, torque staying on; or let it go on."""
         self._drive(device).halt(on)
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._drive(device).limits[mode]
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        largest = self._drive(device).limits[mode]
+        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""

@@ -136,8 +136,9 @@ class CanServoGroup(CanGroup[CanServo[Any]]):
     def measured(self, device: str, mode: Mode) -> float:
         return self._member(device).values[mode.value]
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._member(device).limits[mode]
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        largest = self._member(device).limits[mode]
+        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""

@@ -166,8 +166,10 @@ class ModbusGroup(DeviceGroup[ModbusDevice]):
         found = self._member(device)
         return found.measured(mode) if isinstance(found, ModbusActuator) else math.nan
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._actuator(device).limit(mode)
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        actuator = self._actuator(device)
+        largest = actuator.limit(mode)
+        return (0.0 if actuator.table.unipolar else -largest), largest
 
     def safe_stop(self) -> None:
         """Torque off on every device until it shows it, at most four attempts each; then the watchdogs are left to
