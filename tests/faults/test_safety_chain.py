@@ -16,7 +16,8 @@ from verification_platform.bench.description import BenchDescription, Bus, Chann
 from verification_platform.bench.dut import Order
 from verification_platform.bench.emulated import EVENTS
 from verification_platform.bench.interlock import InterlockState
-from verification_platform.bench.lockout import FOLDER, Lockout
+from verification_platform.bench.lockout import Lockout
+from verification_platform.bench.state import FOLDER
 from verification_platform.ros import Graph
 from verification_platform.ros.pilot import PILOT, Pilot
 
