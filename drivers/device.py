@@ -25,7 +25,7 @@ Errors of this layer form one family; each says what went wrong, at which device
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Protocol, runtime_checkable
@@ -235,6 +235,16 @@ class Actuator(Protocol):
     def arm_watchdog(self, timeout_s: float) -> None: ...
     def enable(self, mode: Mode) -> None: ...
     def disable(self) -> None: ...
+
+
+@runtime_checkable
+class Homes(Protocol):
+    """A group whose drives find their own zero. Owned by exactly one thread; never in a run."""
+
+    def homes(self, device: str) -> bool: ...
+    def home(self, device: str, allowed: Callable[[Row], str | None] = ...) -> None:
+        """Blocks until it is done and the torque off again; `allowed` is asked after every cycle, a reason ends it."""
+        ...
 
 
 class Group(Protocol):

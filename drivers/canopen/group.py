@@ -188,11 +188,16 @@ class CanopenGroup(CanGroup[CanopenNode]):
     def measured(self, device: str, mode: Mode) -> float:
         return self._drive(device).values[mode.value]
 
-    def home(self, device: str, allowed: Callable[[], str | None] = lambda: None) -> None:
+    def homes(self, device: str) -> bool:
+        node = self._member(device)
+        return isinstance(node, Cia402Drive) and node.model.homing is not None
+
+    def home(self, device: str, allowed: Callable[[Row], str | None] = lambda _: None) -> None:
         """Home a drive and take its torque off again. Never in a run: the position begins anew.
 
-        Blocks, in the owner's thread, for at most the time of the model table. `allowed` is asked in every cycle; a reason
-        ends it. Whatever goes wrong, it is not tried again. Raises CommandRefused, DeviceFault, TransportTimeout.
+        Blocks, in the owner's thread, for at most the time of the model table. `allowed` is asked after every cycle, the first
+        of which gives no torque yet; a reason ends it. Whatever goes wrong, it is not tried again. Raises CommandRefused,
+        DeviceFault, TransportTimeout.
         """
         drive = self._drive(device)
         drive.begin_homing()
@@ -201,12 +206,11 @@ class CanopenGroup(CanGroup[CanopenNode]):
         until = due + longest_s
         try:
             while not drive.homed:
-                reason = allowed()
-                if reason is not None:
-                    raise CommandRefused(device, f"homing is not allowed: {reason}")
                 if clock.now() > until:
                     raise TransportTimeout(device, f"homing was not done after {longest_s:g} s")
-                self.cycle({})
+                reason = allowed(self.cycle({}))
+                if reason is not None:
+                    raise CommandRefused(device, f"homing is not allowed: {reason}")
                 due = max(due + self._period_s, clock.now())
                 clock.sleep_until(due)
         finally:

@@ -80,7 +80,7 @@ def test_one_interlock_a_bench_and_a_killed_one_leaves_its_trip_and_its_place(la
         try:
             assert keeper.stdout is not None
             assert keeper.stdout.readline() == "kept\n"
-            with pytest.raises(LatchError, match="an interlock of this bench is running already"):
+            with pytest.raises(LatchError, match="another process has this bench"):
                 latch.claim()
         finally:
             os.kill(keeper.pid, signal.SIGKILL)

@@ -60,7 +60,9 @@ class TripLatch:
         return cls((bench_file.parent if emulated else state_of(bench.bench.id)) / FILE)
 
     def claim(self) -> None:
-        """Be the one who keeps it, until this process ends or `release`. Raises LatchError when another process is."""
+        """Have the bench: be the one who keeps its trip, until this process ends or `release`. Raises LatchError when another
+        process is (the interlock of a graph, or somebody who homes a drive).
+        """
         if self._claim is not None:
             return
         try:
@@ -75,7 +77,7 @@ class TripLatch:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise LatchError(f"an interlock of this bench is running already ({self.path.parent})") from None
+            raise LatchError(f"another process has this bench ({self.path.parent})") from None
         self._claim = file
 
     def release(self) -> None:

@@ -24,12 +24,17 @@ def reset(
     bench: Annotated[Path, typer.Argument(metavar="BENCH", help="Bench description, bench.toml.")],
 ) -> None:
     """After a trip, when its cause is found: let the bench be started again. Starts nothing."""
-    latch = TripLatch.of(load_bench(bench), bench)
+    described = load_bench(bench)
+    if described.bench.kind == "emulated":
+        typer.echo("there was no trip: an emulated machine begins anew with its graph")
+        return
+    latch = TripLatch.of(described, bench)
     try:
         latch.claim()
     except LatchError as error:
         raise CommandError(
-            f"{error}; ask it: ros2 service call /interlock/reset std_srvs/srv/Trigger", ExitCode.INVALID
+            f"{error}; ask its interlock: ros2 service call /interlock/reset std_srvs/srv/Trigger",
+            ExitCode.INVALID,
         ) from None
     kept = latch.read()
     try:
