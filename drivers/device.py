@@ -152,11 +152,16 @@ class Setpoint:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cycle of a group: all values latched together at `stamp_s` (host monotonic clock)."""
+    """One cycle of a group: all values latched together at `stamp_s` (host monotonic clock), unless `age_s` says otherwise.
+
+    `age_s` is how old each value is at `stamp_s`, s: of a device that did not answer, or that measures at times of its own.
+    Negative when it was measured a little later (devices that are asked in turn), NaN when never. None: all are of `stamp_s`.
+    """
 
     stamp_s: float
     values: Sequence[float]
     quality: Sequence[int]
+    age_s: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,7 @@ class Block:
     """Consecutive rows of one group.
 
     `stamps_s` (n,) host monotonic seconds; `values` (n, k) float64 in SI; `quality` (n, k) uint8.
+    `age_s` (n, k) float32 as in `Row`, NaN for what was never measured; None: every value is of its row's stamp.
     `sequence` counts blocks and `first_row` counts rows since the group was started, both without a gap:
     a gap in either means that data was lost, and the run is INVALID.
     """
@@ -175,6 +181,7 @@ class Block:
     stamps_s: NDArray[np.float64]
     values: NDArray[np.float64]
     quality: NDArray[np.uint8]
+    age_s: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.stamps_s)

@@ -39,7 +39,7 @@ from drivers.dynamixel.script import Script, Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
-from drivers.group import DeviceGroup
+from drivers.group import DeviceGroup, age_s
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.8
@@ -230,6 +230,7 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             stamp,
             [servo.values[signal] for servo, signal in self._columns],
             [servo.quality(signal) for servo, signal in self._columns],
+            [age_s(stamp, servo.sampled_s) for servo, _ in self._columns],
         )
 
     def _instructions(self, commands: Mapping[str, Command]) -> bytes:

@@ -54,6 +54,7 @@ class DynamixelServo(DynamixelDevice):
         super().forget()
         self.values: dict[str, float] = dict.fromkeys(self.model.readings, math.nan)
         self.fresh = self.bad = False
+        self.sampled_s = -math.inf
         self.fault: DeviceFault | None = None
         self._unread: DeviceFault | None = None
         self.off_wanted = False
@@ -194,6 +195,7 @@ class DynamixelServo(DynamixelDevice):
             self._restarted(asked_s)
             return
         self.layout.values(digits, self.values)
+        self.sampled_s = asked_s
         self.fresh, self.bad, self._misses = True, bool(errors & _ENCODER_FAILS), 0
         self.torque_on = torque != 0
         if not torque and self.script is None:
