@@ -7,7 +7,6 @@ The driver and the emulated device read the same table, so a new model is a new 
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -17,6 +16,7 @@ from typing import Any
 from drivers.canopen.cia402 import OPERATIONS, Operation
 from drivers.canopen.codec import PdoLayout, bits_of
 from drivers.device import Mode, Signal
+from drivers.tables import read_table, table_names
 
 _HERE = Path(__file__).parent
 
@@ -130,16 +130,14 @@ class CanopenModel:
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (_HERE / "models").glob("*.toml")))
+    return table_names(_HERE / "models")
 
 
 @cache
 def load_model(name: str) -> CanopenModel:
     """Read a model table. Raises KeyError for a model that has none."""
-    if name not in known_models():
-        raise KeyError(name)
-    table = tomllib.loads((_HERE / "models" / f"{name}.toml").read_text(encoding="utf-8"))
-    profile = tomllib.loads((_HERE / "profiles" / f"{table['profile']}.toml").read_text(encoding="utf-8"))
+    table = read_table(_HERE / "models", name)
+    profile = read_table(_HERE / "profiles", table["profile"])
     expect = dict(table.get("expect", {}))
     objects = {key: _entry(key, row, expect) for key, row in profile["objects"].items()}
     signals = {key: _scaled(row, objects) for key, row in table["signal"].items()}
