@@ -33,7 +33,8 @@ def test_canopen_table(name: str) -> None:
             if model.signals[signal.name].bit is not None
             else 0 < signal.resolution < 1
         )
-        assert any(model.signals[signal.name].object.name in names for names in model.tpdos), (
+        tpdos = model.reading([signal.name]).tpdos
+        assert any(model.signals[signal.name].object.name in names for names in tpdos), (
             "every signal is in a TPDO"
         )
     for mode, target in model.targets.items():
