@@ -25,7 +25,7 @@ Errors of this layer form one family; each says what went wrong, at which device
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
 from typing import Protocol, runtime_checkable
@@ -152,11 +152,16 @@ class Setpoint:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cycle of a group: all values latched together at `stamp_s` (host monotonic clock)."""
+    """One cycle of a group: all values latched together at `stamp_s` (host monotonic clock), unless `age_s` says otherwise.
+
+    `age_s` is how old each value is at `stamp_s`, s: of a device that did not answer, or that measures at times of its own.
+    Negative when it was measured a little later (devices that are asked in turn), NaN when never. None: all are of `stamp_s`.
+    """
 
     stamp_s: float
     values: Sequence[float]
     quality: Sequence[int]
+    age_s: Sequence[float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +169,7 @@ class Block:
     """Consecutive rows of one group.
 
     `stamps_s` (n,) host monotonic seconds; `values` (n, k) float64 in SI; `quality` (n, k) uint8.
+    `age_s` (n, k) float32 as in `Row`, NaN for what was never measured; None: every value is of its row's stamp.
     `sequence` counts blocks and `first_row` counts rows since the group was started, both without a gap:
     a gap in either means that data was lost, and the run is INVALID.
     """
@@ -175,6 +181,7 @@ class Block:
     stamps_s: NDArray[np.float64]
     values: NDArray[np.float64]
     quality: NDArray[np.uint8]
+    age_s: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.stamps_s)
@@ -237,6 +244,16 @@ class Actuator(Protocol):
     def disable(self) -> None: ...
 
 
+@runtime_checkable
+class Homes(Protocol):
+    """A group whose drives find their own zero. Owned by exactly one thread; never in a run."""
+
+    def homes(self, device: str) -> bool: ...
+    def home(self, device: str, allowed: Callable[[Row], str | None] = ...) -> None:
+        """Blocks until it is done and the torque off again; `allowed` is asked after every cycle, a reason ends it."""
+        ...
+
+
 class Group(Protocol):
     """Devices on one bus that are read and commanded in one cycle. Owned by exactly one thread."""
 
@@ -266,8 +283,8 @@ class Group(Protocol):
         """What an actuator last measured of the quantity that `mode` commands; NaN when unknown."""
         ...
 
-    def limit(self, device: str, mode: Mode) -> float:
-        """Largest magnitude of a set-point in `mode`; raises CommandRefused for a device that takes none."""
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        """Lowest and highest set-point in `mode`; raises CommandRefused for a device that takes none."""
         ...
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:

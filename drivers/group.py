@@ -33,6 +33,11 @@ class Member(Protocol):
 M = TypeVar("M", bound=Member)
 
 
+def age_s(stamp_s: float, sampled_s: float) -> float:
+    """How old a value of `sampled_s` is at `stamp_s`; NaN for one that was never sampled (-inf)."""
+    return math.nan if sampled_s == -math.inf else stamp_s - sampled_s
+
+
 class DeviceGroup(Generic[M]):
     """Named members on one bus, and the columns that are read from them."""
 
@@ -149,7 +154,7 @@ class SensorsOnly(DeviceGroup[M]):
     def measured(self, device: str, mode: Mode) -> float:
         return math.nan
 
-    def limit(self, device: str, mode: Mode) -> float:
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
         self._no_setpoints(device)
 
     def safe_stop(self) -> None:

@@ -35,6 +35,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from drivers import clock
 from drivers.device import (
@@ -452,12 +453,19 @@ class BusRunner:
                 device,
                 f"set-point {setpoint.target}, rate {setpoint.rate}, acceleration {acceleration} is none",
             )
-        limit = self.group.limit(device, setpoint.mode)
-        if abs(setpoint.target) > limit:
+        lowest, highest = self.group.limits(device, setpoint.mode)
+        if setpoint.target < lowest == 0.0 < highest:
+            raise CommandRefused(
+                device,
+                f"{setpoint.mode} set-point {setpoint.target:g}: a brake's torque has no sign",
+                "it works against the motion; write it positive",
+            )
+        if not lowest <= setpoint.target <= highest:
+            limit = max(-lowest, highest)
             raise CommandRefused(
                 device, f"{setpoint.mode} set-point {setpoint.target:g} exceeds its limit {limit:g}"
             )
-        fastest = self.group.limit(device, Mode.VELOCITY)
+        _, fastest = self.group.limits(device, Mode.VELOCITY)
         if setpoint.mode is Mode.POSITION and setpoint.rate > fastest:
             raise CommandRefused(
                 device,
@@ -477,11 +485,16 @@ class BusRunner:
         self._stamps = np.empty(rows)
         self._values = np.empty((rows, columns))
         self._quality = np.full((rows, columns), Quality.BAD, dtype=np.uint8)
+        self._ages: NDArray[np.float32] | None = None  # made when a row has some
         self._filled = 0
 
     def _store(self, row: Row) -> None:
         n = self._filled
         self._stamps[n], self._values[n], self._quality[n] = row.stamp_s, row.values, row.quality
+        if row.age_s is not None:
+            if self._ages is None:
+                self._ages = np.zeros(self._values.shape, np.float32)
+            self._ages[n] = row.age_s
         self._filled = n + 1
         if self._filled == self._block_rows or self._urgent(row):
             self._flush()
@@ -498,6 +511,7 @@ class BusRunner:
             self._stamps[:n],
             self._values[:n],
             self._quality[:n],
+            None if self._ages is None else self._ages[:n],
         )
         self._sequence += 1
         self._first_row += n

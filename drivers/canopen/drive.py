@@ -40,6 +40,7 @@ from drivers.device import (
     ProtocolViolation,
     WatchdogRefused,
 )
+from drivers.enabling import check_mode, check_sound, check_watchdog
 
 log = logging.getLogger(__name__)
 
@@ -139,14 +140,9 @@ class Cia402Drive(CanopenNode):
         """Ask for torque in `mode`; `state` becomes ENABLED some cycles later. Raises WatchdogRefused,
         CommandRefused.
         """
-        if not self.armed:
-            raise WatchdogRefused(self.name, "its watchdog is not armed", "reopen the bench")
-        if self.fault is not None or self.lost:
-            raise CommandRefused(
-                self.name, f"it has a fault ({self.fault.what if self.fault else 'lost'})", "reopen the bench"
-            )
-        if mode not in self.model.targets:
-            raise CommandRefused(self.name, f"model {self.model.name} has no {mode} mode")
+        check_watchdog(self.name, self.armed)
+        check_sound(self.name, self.fault, lost=self.lost)
+        check_mode(self.name, self.model.name, mode, self.model.targets)
         if self._wanted is not mode:
             self._wanted, self._mode = mode, mode
             self._begin_walk()
@@ -187,10 +183,10 @@ class Cia402Drive(CanopenNode):
         """Walk to operation enabled in mode HM and start. Raises WatchdogRefused, CommandRefused."""
         if self.model.homing is None:
             raise CommandRefused(self.name, f"model {self.model.name} has no homing")
-        if not self.armed:
-            raise WatchdogRefused(self.name, "its watchdog is not armed", "reopen the bench")
-        if self.fault is not None or self.lost or self._wanted is not None:
-            raise CommandRefused(self.name, "homing needs a drive without fault and with torque off")
+        check_watchdog(self.name, self.armed)
+        check_sound(self.name, self.fault, lost=self.lost)
+        if self._wanted is not None:
+            raise CommandRefused(self.name, "homing needs a drive with torque off")
         self._homing, self._homing_cycles = True, None
         self._begin_walk()
 

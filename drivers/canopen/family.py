@@ -17,7 +17,7 @@ from drivers.canopen.model import known_models, load_model
 from drivers.canopen.node import CanopenNode
 from drivers.canopen.sdo import SdoClient
 from drivers.device import DriverError, TransportTimeout
-from drivers.family import BusPlan, DevicePlan, Found, ModelInfo, Wire
+from drivers.family import BusPlan, Column, DevicePlan, Found, ModelInfo, Wire
 
 _PACE_S, _ANSWER_S = 1e-3, 0.2
 #: Upload of 1018h:01, which every CANopen device has (CiA 301, 7.5.2.19).
@@ -40,7 +40,7 @@ class Canopen:
     def group(self, plan: BusPlan) -> CanopenGroup:
         return CanopenGroup(
             plan.name,
-            [_node(device) for device in plan.devices],
+            [_node(device, plan.columns) for device in plan.devices],
             plan.columns,
             uri=plan.uri,
             bitrate=plan.bitrate,
@@ -74,8 +74,8 @@ def _collect(bus: FrameBus, nodes: set[int], until_s: float) -> None:
                 nodes.add(node)
 
 
-def _node(device: DevicePlan) -> CanopenNode:
-    model = load_model(device.model)
+def _node(device: DevicePlan, columns: Sequence[Column]) -> CanopenNode:
+    model = load_model(device.model).reading(c.signal for c in columns if c.device == device.name)
     if model.targets:
         return Cia402Drive(device.name, device.address, model, device.serial, limits=device.limits)
     return Cia406Encoder(device.name, device.address, model, device.serial)

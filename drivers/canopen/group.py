@@ -23,7 +23,7 @@ import contextlib
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from drivers import clock
 from drivers.bus.can_bus import open_can
@@ -120,6 +120,10 @@ class CanopenGroup(CanGroup[CanopenNode]):
         self._barrier_count = itertools.count()
         self._beat = heartbeat(MASTER, NmtState.OPERATIONAL)
         self._next_beat_s = 0.0
+        self._latched_s = math.nan  # stamp of the last row
+        self._last_s: dict[
+            int, float
+        ] = {}  # by column that is not fresh: stamp of the row in which it last was
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
 
@@ -148,6 +152,8 @@ class CanopenGroup(CanGroup[CanopenNode]):
     def _start(self) -> list[Identity]:
         bus = self._opened()
         nodes = self._members.values()
+        self._latched_s = math.nan
+        self._last_s.clear()
         for node in nodes:
             node.attach(bus, self._handle)
         self._drain()
@@ -188,11 +194,16 @@ class CanopenGroup(CanGroup[CanopenNode]):
     def measured(self, device: str, mode: Mode) -> float:
         return self._drive(device).values[mode.value]
 
-    def home(self, device: str, allowed: Callable[[], str | None] = lambda: None) -> None:
+    def homes(self, device: str) -> bool:
+        node = self._member(device)
+        return isinstance(node, Cia402Drive) and node.model.homing is not None
+
+    def home(self, device: str, allowed: Callable[[Row], str | None] = lambda _: None) -> None:
         """Home a drive and take its torque off again. Never in a run: the position begins anew.
 
-        Blocks, in the owner's thread, for at most the time of the model table. `allowed` is asked in every cycle; a reason
-        ends it. Whatever goes wrong, it is not tried again. Raises CommandRefused, DeviceFault, TransportTimeout.
+        Blocks, in the owner's thread, for at most the time of the model table. `allowed` is asked after every cycle, the first
+        of which gives no torque yet; a reason ends it. Whatever goes wrong, it is not tried again. Raises CommandRefused,
+        DeviceFault, TransportTimeout.
         """
         drive = self._drive(device)
         drive.begin_homing()
@@ -201,12 +212,11 @@ class CanopenGroup(CanGroup[CanopenNode]):
         until = due + longest_s
         try:
             while not drive.homed:
-                reason = allowed()
-                if reason is not None:
-                    raise CommandRefused(device, f"homing is not allowed: {reason}")
                 if clock.now() > until:
                     raise TransportTimeout(device, f"homing was not done after {longest_s:g} s")
-                self.cycle({})
+                reason = allowed(self.cycle({}))
+                if reason is not None:
+                    raise CommandRefused(device, f"homing is not allowed: {reason}")
                 due = max(due + self._period_s, clock.now())
                 clock.sleep_until(due)
         finally:
@@ -217,8 +227,9 @@ class CanopenGroup(CanGroup[CanopenNode]):
         """Stop a drive in a profile mode on its own ramp, torque staying on; or let it go on."""
         self._drive(device).halt(on)
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._drive(device).limits[mode]
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        largest = self._drive(device).limits[mode]
+        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
@@ -310,7 +321,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
         finally:
             turn.collecting = False
         self._count_misses()
-        return self._row(stamp)
+        return self._aged(self._row(stamp))
 
     def _wait_for_barriers(self) -> None:
         """Ask the nodes whose process data is missing, and wait for one or the other."""
@@ -358,7 +369,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
             while turn.barriers:
                 self._handle(bus.recv(stamp + self._collect_s))
         self._count_misses()
-        return self._row(stamp)
+        return self._aged(self._row(stamp))
 
     def _count_misses(self) -> None:
         turn, now = self._round, self._clock.tick(clock.now())
@@ -384,6 +395,23 @@ class CanopenGroup(CanGroup[CanopenNode]):
             else:
                 quality.append(Quality.BAD if node.bad else Quality.GOOD)
         return Row(stamp, values, quality)
+
+    def _aged(self, row: Row) -> Row:
+        """With the ages of what did not answer this SYNC: it answered that of the last row in which it was there."""
+        before, self._latched_s = self._latched_s, row.stamp_s
+        if not any(row.quality):
+            self._last_s.clear()
+            return row
+        for column, (node, signal) in enumerate(self._columns):
+            if node.is_fresh(signal):
+                self._last_s.pop(column, None)
+            else:
+                self._last_s.setdefault(column, before)
+        ages = [
+            math.nan if math.isnan(value) else row.stamp_s - self._last_s.get(column, row.stamp_s)
+            for column, value in enumerate(row.values)
+        ]
+        return replace(row, age_s=ages)
 
     def _check(self, now: float) -> None:
         """`now` on the awake clock."""

@@ -7,8 +7,7 @@ The driver and the emulated device read the same table, so a new model is a new 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 from drivers.canopen.cia402 import OPERATIONS, Operation
 from drivers.canopen.codec import PdoLayout, bits_of
 from drivers.device import Mode, Signal
+from drivers.tables import read_table, table_names
 
 _HERE = Path(__file__).parent
 
@@ -40,11 +40,12 @@ class ObjectEntry:
 
 @dataclass(frozen=True, slots=True)
 class Scaled:
-    """An object that carries a quantity: value in `unit` = digits × `digit`."""
+    """An object that carries a quantity: value in `unit` = digits × `digit`; with `bit`, that bit of it alone is meant."""
 
     object: ObjectEntry
     unit: str
     digit: float
+    bit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,16 @@ class CanopenModel:
     status: str | None
     expect: Mapping[str, int]
 
+    def reading(self, signals: Iterable[str]) -> CanopenModel:
+        """The model with all of these signals in its process data: what the profile's TPDOs lack gets one more.
+
+        So an input that no channel reads costs no bus time.
+        """
+        sent = {name for names in self.tpdos for name in names}
+        asked = dict.fromkeys(self.signals[s].object.name for s in signals if s in self.signals)
+        more = tuple(name for name in asked if name not in sent)
+        return replace(self, tpdos=(*self.tpdos, more)) if more else self
+
     def layout(self, names: tuple[str, ...]) -> PdoLayout:
         return PdoLayout([(name, self.objects[name].type) for name in names])
 
@@ -119,16 +130,14 @@ class CanopenModel:
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (_HERE / "models").glob("*.toml")))
+    return table_names(_HERE / "models")
 
 
 @cache
 def load_model(name: str) -> CanopenModel:
     """Read a model table. Raises KeyError for a model that has none."""
-    if name not in known_models():
-        raise KeyError(name)
-    table = tomllib.loads((_HERE / "models" / f"{name}.toml").read_text(encoding="utf-8"))
-    profile = tomllib.loads((_HERE / "profiles" / f"{table['profile']}.toml").read_text(encoding="utf-8"))
+    table = read_table(_HERE / "models", name)
+    profile = read_table(_HERE / "profiles", table["profile"])
     expect = dict(table.get("expect", {}))
     objects = {key: _entry(key, row, expect) for key, row in profile["objects"].items()}
     signals = {key: _scaled(row, objects) for key, row in table["signal"].items()}
@@ -196,5 +205,8 @@ def _entry(name: str, row: Mapping[str, Any], expect: Mapping[str, int]) -> Obje
 
 
 def _scaled(row: Mapping[str, Any], objects: Mapping[str, ObjectEntry]) -> Scaled:
+    found = objects[row["object"]]
+    if "bit" in row:
+        return Scaled(found, row["unit"], 1.0, row["bit"])
     digit = row["digit"] if "digit" in row else 2.0 * math.pi / row["digits_per_turn"]
-    return Scaled(objects[row["object"]], row["unit"], digit)
+    return Scaled(found, row["unit"], digit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 from drivers.bus.frame import Frame
 from drivers.bus.transport import FrameBus
@@ -27,6 +28,13 @@ from drivers.device import DeviceFault, DeviceState, DriverError, Identity, Iden
 PDO_DISABLED = 0x8000_0000
 #: Transmission type 1 (CiA 301, table 72): applied or sent with every SYNC.
 EVERY_SYNC = 1
+
+#: What a counted object stands for: a counter without an end, one bit.
+Reader = Callable[[int], int]
+
+
+def _bit(bit: int, digits: int) -> int:
+    return digits >> bit & 1
 
 
 class CanopenNode:
@@ -50,13 +58,17 @@ class CanopenNode:
         self._layouts = tuple(model.layout(names) for names in model.tpdos)
         self._unread: DeviceFault | None = None
         self._monitored = False
-        readers: list[tuple[tuple[int, str, float, Unwrap | None], ...]] = []
+        readers: list[tuple[tuple[int, str, float, Reader | None], ...]] = []
         for names in model.tpdos:
             found = []
             for signal, scaled in model.signals.items():
                 if scaled.object.name in names:
-                    unwrap = Unwrap(scaled.object.bits) if signal == "position" else None
-                    found.append((names.index(scaled.object.name), signal, scaled.digit, unwrap))
+                    reader: Reader | None = None
+                    if signal == "position":
+                        reader = Unwrap(scaled.object.bits)
+                    elif scaled.bit is not None:
+                        reader = partial(_bit, scaled.bit)
+                    found.append((names.index(scaled.object.name), signal, scaled.digit, reader))
             readers.append(tuple(found))
         self._readers = tuple(readers)
         self._pdo_of = {signal: n for n, entries in enumerate(readers) for _, signal, _, _ in entries}
@@ -91,9 +103,9 @@ class CanopenNode:
     def restart_counters(self) -> None:
         """The next reading of a counter is taken as it is."""
         for entries in self._readers:
-            for _, _, _, unwrap in entries:
-                if unwrap is not None:
-                    unwrap.restart()
+            for _, _, _, reader in entries:
+                if isinstance(reader, Unwrap):
+                    reader.restart()
 
     def identify(self) -> Identity:
         """Identity object 1018h, 1008h and 100Ah. Raises IdentityMismatch when it is not the described
@@ -170,9 +182,9 @@ class CanopenNode:
             self.counters["nak"] += 1
             return
         self.fresh[number] = True
-        for position, signal, digit, unwrap in self._readers[number]:
+        for position, signal, digit, reader in self._readers[number]:
             count = digits[position]
-            self.values[signal] = (unwrap(count) if unwrap is not None else count) * digit
+            self.values[signal] = (reader(count) if reader is not None else count) * digit
         self._take(number, digits)
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:

@@ -32,7 +32,7 @@ from drivers.device import (
     TransportTimeout,
 )
 from drivers.family import Column
-from drivers.group import CanGroup
+from drivers.group import CanGroup, age_s
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.6
@@ -136,8 +136,9 @@ class CanServoGroup(CanGroup[CanServo[Any]]):
     def measured(self, device: str, mode: Mode) -> float:
         return self._member(device).values[mode.value]
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._member(device).limits[mode]
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        largest = self._member(device).limits[mode]
+        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""
@@ -173,7 +174,13 @@ class CanServoGroup(CanGroup[CanServo[Any]]):
             servo.end_cycle(now)
         values = [servo.values[signal] for servo, signal in self._columns]
         quality = [int(servo.quality(signal, now)) for servo, signal in self._columns]
-        return Row(0.5 * (begin + max(last, begin)), values, quality)
+        stamp = 0.5 * (begin + max(last, begin))
+        instant = now - (clock.now() - stamp)  # the same on the clock of the samples
+        ages = [
+            0.0 if signal in servo.fresh and not servo.lost else age_s(instant, servo.sampled_s[signal])
+            for servo, signal in self._columns
+        ]
+        return Row(stamp, values, quality, ages)
 
     def safe_stop(self) -> None:
         """Torque off until every device has confirmed it, bounded in time. Never raises."""

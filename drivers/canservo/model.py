@@ -7,7 +7,6 @@ watchdog are data, because they differ between products and firmware versions of
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +17,7 @@ from typing import Any
 from drivers.canservo import cybergear, mit
 from drivers.canservo.ranges import Range, symmetric
 from drivers.device import Mode, Signal
+from drivers.tables import read_table, table_names
 
 _MODELS = Path(__file__).parent / "models"
 TURN = 2.0 * math.pi
@@ -99,15 +99,13 @@ AnyModel = OdriveModel | CybergearModel | MitModel
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in _MODELS.glob("*.toml")))
+    return table_names(_MODELS)
 
 
 @cache
 def load_model(name: str) -> AnyModel:
     """Read a model table. Raises KeyError for a model that has none, ValueError for a table that is wrong."""
-    if name not in known_models():
-        raise KeyError(name)
-    table = tomllib.loads((_MODELS / f"{name}.toml").read_text(encoding="utf-8"))
+    table = read_table(_MODELS, name)
     readers: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], AnyModel]]
     readers = {"odrive": _odrive, "cybergear": _cybergear, "mit": _mit}
     if table["protocol"] not in readers:

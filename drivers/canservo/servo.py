@@ -28,8 +28,8 @@ from drivers.device import (
     Quality,
     Signal,
     TransportTimeout,
-    WatchdogRefused,
 )
+from drivers.enabling import check_mode, check_sound, check_watchdog
 
 ANSWER_S = 0.05
 #: After an answer: a second device with the same id would have answered by then.
@@ -183,17 +183,14 @@ class CanServo(ABC, Generic[M]):
 
     def enable(self, mode: Mode) -> None:
         """Ask for torque; `state` becomes ENABLED some cycles later."""
-        if not self.armed:
-            raise WatchdogRefused(
-                self.name,
-                f"its own watchdog is not known to stand (by {self.model.watchdog.by})",
-                "see the reference page of this device; torque stays refused",
-            )
-        if self.fault is not None or self.lost:
-            what = self.fault.what if self.fault else "lost"
-            raise CommandRefused(self.name, f"it has a fault ({what})", "reopen the bench")
-        if mode not in self.model.modes:
-            raise CommandRefused(self.name, f"model {self.model.name} has no {mode} mode")
+        check_watchdog(
+            self.name,
+            self.armed,
+            f"its own watchdog is not known to stand (by {self.model.watchdog.by})",
+            "see the reference page of this device; torque stays refused",
+        )
+        check_sound(self.name, self.fault, lost=self.lost)
+        check_mode(self.name, self.model.name, mode, self.model.modes)
         if self.wanted is not mode:
             self.wanted, self._last_target = mode, None
             self._was_enabled, self._enable_until_s = False, math.inf

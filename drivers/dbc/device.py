@@ -41,7 +41,7 @@ class DbcSensor:
         self.foreign: str | None = None  # what another device than the described one says of itself
         self._serial = serial
         self._wrong = dict.fromkeys(self.values, False)  # the sensor says that it has no value
-        self._heard_s = dict.fromkeys(self.values, -math.inf)
+        self.heard_s = dict.fromkeys(self.values, -math.inf)
         self._ages_s = {q.name: m.max_age_s for m in model.messages for q in m.quantities}
         self._counts: dict[str, int] = {}
         self._open = False
@@ -72,7 +72,7 @@ class DbcSensor:
         self.lost, self._open = False, True
         self._counts.clear()
         for name in self.values:
-            self.values[name], self._wrong[name], self._heard_s[name] = math.nan, False, -math.inf
+            self.values[name], self._wrong[name], self.heard_s[name] = math.nan, False, -math.inf
         if self.model.identity is None:
             self.identity = Identity(self.name, self.model.name, NOT_IDENTIFIABLE, NOT_IDENTIFIABLE)
 
@@ -81,7 +81,7 @@ class DbcSensor:
         return [
             m
             for m in self.model.messages
-            if any(self._heard_s[q.name] == -math.inf for q in m.quantities)
+            if any(self.heard_s[q.name] == -math.inf for q in m.quantities)
             or (self.model.identity is not None and m.name == self.model.identity.message and not self.known)
         ]
 
@@ -128,7 +128,7 @@ class DbcSensor:
             self.counters["invalid"] += wrong
             self._wrong[quantity.name] = wrong
             self.values[quantity.name] = physical * quantity.scale + quantity.offset
-            self._heard_s[quantity.name] = frame.stamp_s
+            self.heard_s[quantity.name] = frame.stamp_s
 
     def _is_new(self, message: str, count: float, bits: int) -> bool:
         """By its counter. A repeated frame is an old value whatever its time of arrival."""
@@ -158,12 +158,12 @@ class DbcSensor:
 
     def watch(self, now_s: float) -> None:
         """Lost when nothing at all was heard for long. It comes back by its identity message, or by opening the bus again."""
-        if not self.lost and all(now_s - self._heard_s[n] > _LOST_AGES * a for n, a in self._ages_s.items()):
+        if not self.lost and all(now_s - self.heard_s[n] > _LOST_AGES * a for n, a in self._ages_s.items()):
             self.lost = True
 
     def quality(self, signal: str, now_s: float) -> Quality:
         if math.isnan(self.values[signal]):
             return Quality.BAD
-        if self.lost or now_s - self._heard_s[signal] > self._ages_s[signal]:
+        if self.lost or now_s - self.heard_s[signal] > self._ages_s[signal]:
             return Quality.STALE
         return Quality.BAD if self._wrong[signal] else Quality.GOOD

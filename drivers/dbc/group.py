@@ -23,7 +23,7 @@ from drivers.device import (
     TransportTimeout,
 )
 from drivers.family import Column
-from drivers.group import CanGroup, SensorsOnly
+from drivers.group import CanGroup, SensorsOnly, age_s
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.6
@@ -110,7 +110,8 @@ class DbcGroup(SensorsOnly[DbcSensor], CanGroup[DbcSensor]):
         for sensor in self._members.values():
             sensor.watch(now)
         values = [sensor.values[signal] for sensor, signal in self._columns]
-        return Row(now, values, [sensor.quality(signal, now) for sensor, signal in self._columns])
+        quality = [sensor.quality(signal, now) for sensor, signal in self._columns]
+        return Row(now, values, quality, [age_s(now, sensor.heard_s[s]) for sensor, s in self._columns])
 
     def _take(self, frame: Frame) -> None:
         self._count(frame)

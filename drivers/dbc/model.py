@@ -6,7 +6,6 @@ a value may be, and what the database cannot say: end-to-end protection, the raw
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,6 +14,7 @@ from typing import Any
 
 from drivers.dbc.codec import Field, compile_field
 from drivers.device import Signal
+from drivers.tables import read_table, table_names
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -92,7 +92,7 @@ class DbcModel:
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in _MODELS.glob("*.toml")))
+    return table_names(_MODELS)
 
 
 def load_database(path: Path) -> Any:
@@ -105,9 +105,7 @@ def load_database(path: Path) -> Any:
 @cache
 def load_model(name: str) -> DbcModel:
     """Read a table. Raises KeyError for a model that has none, ValueError for a table that is wrong."""
-    if name not in known_models():
-        raise KeyError(name)
-    table = tomllib.loads((_MODELS / f"{name}.toml").read_text(encoding="utf-8"))
+    table = read_table(_MODELS, name)
     path = _MODELS / table["dbc"]
     database = load_database(path)
     try:

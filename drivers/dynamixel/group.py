@@ -39,7 +39,7 @@ from drivers.dynamixel.script import Script, Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
-from drivers.group import DeviceGroup
+from drivers.group import DeviceGroup, age_s
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.8
@@ -142,8 +142,9 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
     def measured(self, device: str, mode: Mode) -> float:
         return self._member(device).values[mode.value]
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._member(device).limits[mode]
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        largest = self._member(device).limits[mode]
+        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost."""
@@ -229,6 +230,7 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             stamp,
             [servo.values[signal] for servo, signal in self._columns],
             [servo.quality(signal) for servo, signal in self._columns],
+            [age_s(stamp, servo.sampled_s) for servo, _ in self._columns],
         )
 
     def _instructions(self, commands: Mapping[str, Command]) -> bytes:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from drivers.device import Mode, Signal
+from drivers.tables import read_table, table_names
 
 _HERE = Path(__file__).parent
 _RPM = 2.0 * math.pi / 60.0
@@ -102,16 +102,14 @@ class DynamixelModel:
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in (_HERE / "models").glob("*.toml")))
+    return table_names(_HERE / "models")
 
 
 @cache
 def load_model(name: str) -> DynamixelModel:
     """Read a model table. Raises KeyError for a model that has none, ValueError for a table that is wrong."""
-    if name not in known_models():
-        raise KeyError(name)
-    row = _read("models", name)
-    series = _read("tables", row["table"])
+    row = read_table(_HERE / "models", name)
+    series = read_table(_HERE / "tables", row["table"])
     own = row.get("registers", {})
     registers = {key: _register(key, entry | own.get(key, {})) for key, entry in series["registers"].items()}
     _check(name, registers)
@@ -160,10 +158,6 @@ def load_model(name: str) -> DynamixelModel:
 def model_by_number(number: int) -> DynamixelModel | None:
     """The table of the model that gives this number in answer to a ping."""
     return next((m for m in map(load_model, known_models()) if m.number == number), None)
-
-
-def _read(folder: str, name: str) -> dict[str, Any]:
-    return tomllib.loads((_HERE / folder / f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _register(name: str, row: Mapping[str, Any]) -> Register:

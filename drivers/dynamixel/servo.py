@@ -25,6 +25,7 @@ from drivers.dynamixel.codec import Status
 from drivers.dynamixel.device import TRIPPED, DynamixelDevice
 from drivers.dynamixel.model import DynamixelModel
 from drivers.dynamixel.script import Script, ensure, fetch, store
+from drivers.enabling import check_mode, check_sound, check_watchdog
 
 LOST_AFTER = 3
 _BACK_OFF_S = 1.0
@@ -54,6 +55,7 @@ class DynamixelServo(DynamixelDevice):
         super().forget()
         self.values: dict[str, float] = dict.fromkeys(self.model.readings, math.nan)
         self.fresh = self.bad = False
+        self.sampled_s = -math.inf
         self.fault: DeviceFault | None = None
         self._unread: DeviceFault | None = None
         self.off_wanted = False
@@ -92,13 +94,11 @@ class DynamixelServo(DynamixelDevice):
         """Ask for torque in `mode`; `state` becomes ENABLED some cycles later. Raises WatchdogRefused,
         CommandRefused.
         """
-        if self.fault is not None or self.lost or not self.prepared:
-            what = self.fault.what if self.fault else "lost"
-            raise CommandRefused(self.name, f"it has a fault ({what})", "reopen the bench")
-        if not self.armed:
-            raise WatchdogRefused(self.name, "its bus watchdog is not set", "see the warnings of the start")
-        if mode not in self.model.targets:
-            raise CommandRefused(self.name, f"model {self.model.name} has no {mode} mode")
+        check_sound(self.name, self.fault, lost=self.lost or not self.prepared)
+        check_watchdog(
+            self.name, self.armed > 0, "its bus watchdog is not set", "see the warnings of the start"
+        )
+        check_mode(self.name, self.model.name, mode, self.model.targets)
         if self._wanted is not mode:
             self._wanted, self._was_enabled, self._last_target = mode, False, None
             self.off_wanted = False
@@ -194,6 +194,7 @@ class DynamixelServo(DynamixelDevice):
             self._restarted(asked_s)
             return
         self.layout.values(digits, self.values)
+        self.sampled_s = asked_s
         self.fresh, self.bad, self._misses = True, bool(errors & _ENCODER_FAILS), 0
         self.torque_on = torque != 0
         if not torque and self.script is None:

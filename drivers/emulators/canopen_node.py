@@ -129,10 +129,8 @@ class EmulatedNode:
         """
         if self.nmt_state is not NmtState.OPERATIONAL:
             return
-        if self._tpdos is None:
-            self._tpdos = self._compile_tpdos()
         if not self.mute_tpdo:
-            for can_id, slots, layout in self._tpdos:
+            for can_id, slots, layout in self._sent():
                 self._send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
         self._apply_rpdos()
         self.actuate()
@@ -224,6 +222,17 @@ class EmulatedNode:
                 slot.number = value
                 if slot.written is not None:
                     slot.written(value)
+
+    def sends(self, name: str) -> bool:
+        """Whether the object of that name is in a process data object that answers SYNC."""
+        entry = self.model.objects[name]
+        slot = self.objects.slots[entry.index, entry.subindex]
+        return any(sent is slot for _, slots, _ in self._sent() for sent in slots)
+
+    def _sent(self) -> list[tuple[int, tuple[Slot, ...], PdoLayout]]:
+        if self._tpdos is None:
+            self._tpdos = self._compile_tpdos()
+        return self._tpdos
 
     def _compile_tpdos(self) -> list[tuple[int, tuple[Slot, ...], PdoLayout]]:
         found = []

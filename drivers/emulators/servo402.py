@@ -21,7 +21,7 @@ from drivers.canopen.cia402 import (
     transition,
 )
 from drivers.canopen.codec import wrap_i32
-from drivers.canopen.model import CanopenModel
+from drivers.canopen.model import CanopenModel, Scaled
 from drivers.device import Command, Mode
 from drivers.emulators.canopen_node import EmulatedNode
 from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused
@@ -49,6 +49,7 @@ _INDEX_METHODS, _HERE_METHODS = {33: -1, 34: 1}, (35, 37)
 #: QUICK STOP ACTIVE.
 _OFF_AT_ONCE, _SLOW_DOWN, _STAYS = 0, (1, 5), (5, 6)
 _QUICK_STOP_OPTIONS = (0, 1, 2, 5, 6)
+_CLOSED = 0.5
 _RPM = 2.0 * math.pi / 60.0
 
 PowerEvent = Callable[[str, bool, str, float], None]
@@ -112,6 +113,10 @@ class EmulatedServo(EmulatedNode):
 
     def sample(self) -> None:
         for name, scaled in self.model.signals.items():
+            if scaled.bit is not None:
+                if self.sends(scaled.object.name):
+                    self._show_contact(scaled, self.plant.read(self.name, name) > _CLOSED)
+                continue
             value = self.plant.read(self.name, name)
             digits = round((value - self._zero if name == "position" else value) / scaled.digit)
             if name == "position":
@@ -121,6 +126,11 @@ class EmulatedServo(EmulatedNode):
                 half = 1 << (scaled.object.bits - 1)
                 digits = max(-half, min(half - 1, digits))
             self._put(scaled.object.name, digits)
+
+    def _show_contact(self, scaled: Scaled, closed: bool) -> None:
+        mask = 1 << (scaled.bit or 0)
+        others = self._get(scaled.object.name) & ~mask
+        self._put(scaled.object.name, others | mask if closed else others)
 
     def actuate(self) -> None:
         dt_s, self._acted_s = min(self.now_s - self._acted_s, 0.1), self.now_s

@@ -28,6 +28,7 @@ from drivers.device import (
     TransportTimeout,
     WatchdogRefused,
 )
+from drivers.enabling import check_mode, check_sound, check_watchdog
 from drivers.modbus.actuation import Actuation, Parameter
 from drivers.modbus.codec import (
     Function,
@@ -141,14 +142,9 @@ class ModbusActuator(ModbusDevice):
         """Ask for torque in `mode`; `state` becomes ENABLED some cycles later. Raises WatchdogRefused,
         CommandRefused.
         """
-        if not self.armed:
-            raise WatchdogRefused(self.name, "its watchdog is not armed", "reopen the bench")
-        if self.fault is not None or self.lost:
-            raise CommandRefused(
-                self.name, f"it has a fault ({self.fault.what if self.fault else 'lost'})", "reopen the bench"
-            )
-        if mode not in self.table.targets:
-            raise CommandRefused(self.name, f"model {self.model.name} has no {mode} mode")
+        check_watchdog(self.name, self.armed)
+        check_sound(self.name, self.fault, lost=self.lost)
+        check_mode(self.name, self.model.name, mode, self.table.targets)
         if self._wanted is mode:
             return
         if self._wanted is not None and self.torque_may_flow:

@@ -33,7 +33,7 @@ from drivers.device import (
     TransportLost,
 )
 from drivers.family import Column
-from drivers.group import DeviceGroup
+from drivers.group import DeviceGroup, age_s
 from drivers.modbus.actuator import ModbusActuator
 from drivers.modbus.codec import silence_s
 from drivers.modbus.device import ModbusDevice
@@ -143,7 +143,8 @@ class ModbusGroup(DeviceGroup[ModbusDevice]):
         answered = [instant for instant in instants if instant is not None]
         stamp = sum(answered) / len(answered) if answered else 0.5 * (begin + now)
         values = [device.values[signal] for device, signal in self._columns]
-        return Row(stamp, values, [device.quality(signal, begin, now) for device, signal in self._columns])
+        quality = [device.quality(signal, begin, now) for device, signal in self._columns]
+        return Row(stamp, values, quality, [age_s(stamp, device.sampled_s) for device, _ in self._columns])
 
     def _check(self, awake_s: float) -> None:
         first: DeviceFault | None = None
@@ -166,8 +167,10 @@ class ModbusGroup(DeviceGroup[ModbusDevice]):
         found = self._member(device)
         return found.measured(mode) if isinstance(found, ModbusActuator) else math.nan
 
-    def limit(self, device: str, mode: Mode) -> float:
-        return self._actuator(device).limit(mode)
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        actuator = self._actuator(device)
+        largest = actuator.limit(mode)
+        return (0.0 if actuator.table.unipolar else -largest), largest
 
     def safe_stop(self) -> None:
         """Torque off on every device until it shows it, at most four attempts each; then the watchdogs are left to

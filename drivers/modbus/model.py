@@ -4,7 +4,6 @@ one.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -13,6 +12,7 @@ from pathlib import Path
 from drivers.device import Signal
 from drivers.modbus.actuation import Actuation, read_actuation
 from drivers.modbus.codec import MOST_REGISTERS, Function, Number
+from drivers.tables import read_table, table_names
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -60,15 +60,13 @@ class ModbusModel:
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in _MODELS.glob("*.toml")))
+    return table_names(_MODELS)
 
 
 @cache
 def load_model(name: str) -> ModbusModel:
     """Read a model table. Raises KeyError for a model that has none, ValueError for a table that is wrong."""
-    if name not in known_models():
-        raise KeyError(name)
-    table = tomllib.loads((_MODELS / f"{name}.toml").read_text(encoding="utf-8"))
+    table = read_table(_MODELS, name)
     identity, block, poll, timing = table["identity"], table["block"], table["poll"], table["timing"]
     readings = {
         key: Reading(

@@ -24,7 +24,7 @@ from drivers.device import (
     TransportLost,
 )
 from drivers.family import Column
-from drivers.group import SensorsOnly
+from drivers.group import SensorsOnly, age_s
 from drivers.scpi.device import ScpiDevice
 from drivers.scpi.link import BITS_PER_BYTE, ScpiLink
 
@@ -93,10 +93,12 @@ class ScpiGroup(SensorsOnly[ScpiDevice]):
         stamp = device.poll(begin) if begin >= device.next_poll_s else None
         now = clock.now()
         signals = [signal for _, signal in self._columns]
+        stamp = 0.5 * (begin + now) if stamp is None else stamp
         return Row(
-            0.5 * (begin + now) if stamp is None else stamp,
+            stamp,
             [device.values[signal] for signal in signals],
             [device.quality(signal, now) for signal in signals],
+            [age_s(stamp, device.sampled_s)] * len(signals),
         )
 
     def close(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from drivers.device import Signal
 from drivers.scpi.codec import FORMS
+from drivers.tables import read_table, table_names
 
 _MODELS = Path(__file__).parent / "models"
 
@@ -72,15 +72,13 @@ class ScpiModel:
 
 
 def known_models() -> tuple[str, ...]:
-    return tuple(sorted(path.stem for path in _MODELS.glob("*.toml")))
+    return table_names(_MODELS)
 
 
 @cache
 def load_model(name: str) -> ScpiModel:
     """Read a model table. Raises KeyError for a model that has none, ValueError for a table that is wrong."""
-    if name not in known_models():
-        raise KeyError(name)
-    table = tomllib.loads((_MODELS / f"{name}.toml").read_text(encoding="utf-8"))
+    table = read_table(_MODELS, name)
     identity, cycle, poll, timing = table["identity"], table["cycle"], table["poll"], table["timing"]
     quantities = {
         key: Quantity(

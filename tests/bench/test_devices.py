@@ -42,6 +42,7 @@ def test_the_emulated_bench_becomes_two_groups(bench: BenchDescription) -> None:
         "drive_torque",
         "output_angle",
         "load_torque_command",
+        "estop",
     )
     assert rs485.channels == ("input_torque", "output_torque", "housing_temperature", "ambient_temperature")
     assert (can.period_s, rs485.period_s) == (0.002, 0.01)
@@ -51,9 +52,9 @@ def test_the_emulated_bench_becomes_two_groups(bench: BenchDescription) -> None:
 
 def test_limits_of_the_actuators_are_those_of_the_drives(bench: BenchDescription) -> None:
     group = group_for(bench, "can0")
-    assert group.limit("AX1", Mode.VELOCITY) == pytest.approx(418.879, abs=1e-3)  # 4000 r/min
-    assert group.limit("AX1", Mode.TORQUE) == 5.0
-    assert group.limit("AX2", Mode.TORQUE) == 150.0
+    assert group.limits("AX1", Mode.VELOCITY)[1] == pytest.approx(418.879, abs=1e-3)  # 4000 r/min
+    assert group.limits("AX1", Mode.TORQUE)[1] == 5.0
+    assert group.limits("AX2", Mode.TORQUE)[1] == 150.0
 
 
 def test_every_bus_of_the_shipped_bench_is_in_order() -> None:

@@ -12,7 +12,13 @@ import pytest
 
 from drivers.device import Block, Quality
 from verification_platform.bench.description import TripLimit
-from verification_platform.bench.interlock import Interlock, InterlockError, InterlockState, NodeState
+from verification_platform.bench.interlock import (
+    Interlock,
+    InterlockError,
+    InterlockState,
+    NodeState,
+    Trip,
+)
 from verification_platform.bench.liveness import HANG_FACTOR, Peer, this_machine
 from verification_platform.bench.silence import Silence
 
@@ -426,3 +432,65 @@ def test_the_permission_of_the_self_test_is_marked_as_on_trial(bench: Bench) -> 
     bench.run(0.1)
     assert bench.interlock.state is InterlockState.ARMED
     assert not bench.interlock.on_trial
+
+
+def restarted(bench: Bench) -> Bench:
+    """A new interlock that was given what the old one had latched."""
+    latched = bench.interlock.latched
+    assert latched is not None
+    new = Bench()
+    new.interlock.restore(latched)
+    return new
+
+
+def test_a_restart_is_no_reset(armed: Bench) -> None:
+    armed.interlock.emergency_stop(armed.now_s, "the operator")
+    new = restarted(armed)
+    assert (new.interlock.state, new.interlock.permission) == (InterlockState.TRIPPED, 0)
+    new.run(1.0)
+    with pytest.raises(InterlockError, match="has tripped"):
+        new.interlock.arm(new.now_s)
+    new.interlock.disarm()
+    assert new.interlock.state is InterlockState.TRIPPED
+    new.interlock.reset(new.now_s)
+    assert (new.interlock.state, new.interlock.latched) == (InterlockState.DISARMED, None)
+    new.interlock.arm(new.now_s)
+
+
+def test_after_a_restart_the_cause_still_holds_up_a_reset(armed: Bench) -> None:
+    armed.torque = 6.0
+    armed.run(0.05)
+    new = restarted(armed)
+    assert "no longer measured" in new.refused()
+    new.torque = 6.0
+    new.run(0.05)
+    assert "input_torque is at 6" in new.refused()
+    new.torque = 1.0
+    new.run(0.05)
+    new.interlock.reset(new.now_s)
+
+
+@pytest.mark.parametrize("cause", ["death", "lost", "stream", "limit", "record"])
+def test_a_cause_that_is_no_longer_part_of_the_bench_can_be_reset(cause: str) -> None:
+    new = Bench()
+    new.interlock.restore(Trip(cause, "gone", "its reason", math.nan))
+    new.run(0.2)
+    new.interlock.reset(new.now_s)
+    assert new.interlock.state is InterlockState.DISARMED
+
+
+def test_neither_the_self_test_nor_a_limit_that_lets_go_is_latched() -> None:
+    bench = Bench(TripLimit(channel="input_torque", low=-5.0, high=5.0, latched=False))
+    bench.run(0.3)
+    bench.interlock.arm(bench.now_s)
+    seen = []
+    while bench.interlock.arming:
+        bench.run(0.01)
+        seen.append((bench.interlock.state, bench.interlock.latched))
+    assert InterlockState.TRIPPED in [state for state, _ in seen]
+    assert {latched for _, latched in seen} == {None}
+    bench.torque = 6.0
+    bench.run(0.05)
+    assert (bench.interlock.state, bench.interlock.latched) == (InterlockState.TRIPPED, None)
+    bench.interlock.emergency_stop(bench.now_s, "the operator")  # now there is more to it
+    assert bench.interlock.latched is not None

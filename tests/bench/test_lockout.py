@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from verification_platform.bench import lockout as module
-from verification_platform.bench.lockout import FOLDER, Lockout, LockoutError
+from verification_platform.bench import state as module
+from verification_platform.bench.lockout import Lockout, LockoutError
+from verification_platform.bench.state import FOLDER
 
 
 @pytest.fixture

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from verification_platform.bench.lockout import FOLDER
+from verification_platform.bench.description import load_bench
+from verification_platform.bench.interlock import Trip
+from verification_platform.bench.latch import TripLatch
+from verification_platform.bench.state import FOLDER
 
 from .conftest import BENCH, DUT, Command
 
@@ -47,3 +50,24 @@ def test_the_second_key_still_holds_when_the_first_is_back(command: Command) -> 
     back = command("bench", "unlock", BENCH, "--who", "Li Wei", "--pin", pins["Li Wei"])
     assert "locked out by Zhang San" in back.out
     assert command("bench", "keys", BENCH).code == 4
+
+
+def test_a_latched_trip_is_reset_by_a_person_while_no_interlock_runs(
+    command: Command, tmp_path: Path
+) -> None:
+    bench = tmp_path / "bench.toml"
+    bench.write_text(BENCH.read_text("utf-8").replace('kind = "emulated"', 'kind = "hardware"'), "utf-8")
+    latch = TripLatch.of(load_bench(bench), bench)
+    assert latch.path.is_relative_to(tmp_path / "state")
+    latch.keep(Trip("estop", "the operator", "emergency stop by the operator", 1.0), 1_795_852_800.0)
+    latch.claim()
+    refused = command("bench", "reset", bench)
+    assert refused.code == 3
+    assert "another process has this bench" in refused.err
+    assert len(refused.err.strip().splitlines()) == 1
+    latch.release()
+    done = command("bench", "reset", bench)
+    assert done.code == 0
+    assert "was: emergency stop by the operator (since 2026-11-28T08:00:00Z)" in done.out
+    assert latch.read() is None
+    assert "there was no trip" in command("bench", "reset", bench).out

@@ -28,8 +28,13 @@ def test_every_table_of_every_family_offers_signals_a_bench_can_name(name: str) 
 def test_canopen_table(name: str) -> None:
     model = canopen.load_model(name)
     for signal in model.offered():
-        assert 0 < signal.resolution < 1
-        assert any(model.signals[signal.name].object.name in names for names in model.tpdos), (
+        assert (
+            signal.resolution == 1
+            if model.signals[signal.name].bit is not None
+            else 0 < signal.resolution < 1
+        )
+        tpdos = model.reading([signal.name]).tpdos
+        assert any(model.signals[signal.name].object.name in names for names in tpdos), (
             "every signal is in a TPDO"
         )
     for mode, target in model.targets.items():

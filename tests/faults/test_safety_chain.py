@@ -16,7 +16,8 @@ from verification_platform.bench.description import BenchDescription, Bus, Chann
 from verification_platform.bench.dut import Order
 from verification_platform.bench.emulated import EVENTS
 from verification_platform.bench.interlock import InterlockState
-from verification_platform.bench.lockout import FOLDER, Lockout
+from verification_platform.bench.lockout import Lockout
+from verification_platform.bench.state import FOLDER
 from verification_platform.ros import Graph
 from verification_platform.ros.pilot import PILOT, Pilot
 
@@ -29,7 +30,7 @@ OVERCURRENT = 0x2310
 
 
 def two_axes(bench: BenchDescription) -> BenchDescription:
-    """Drive and load on buses of their own, and an emergency stop whose contact is read."""
+    """Drive and load on buses of their own; beside the emergency stop at the drive's own input one at a Modbus module."""
     can = bench.bus["can0"]
     return bench.model_copy(
         update={
@@ -39,8 +40,8 @@ def two_axes(bench: BenchDescription) -> BenchDescription:
                 "AX2": bench.device["AX2"].model_copy(update={"bus": "can1"}),
                 "DI1": Device(bus="rs485", address=4, model="modbus_contact_1ch"),
             },
-            "channel": {**bench.channel, "estop": Channel(device="DI1", signal="digital_input")},
-            "interlock": bench.interlock.model_copy(update={"estop": ("estop",)}),
+            "channel": {**bench.channel, "estop_door": Channel(device="DI1", signal="digital_input")},
+            "interlock": bench.interlock.model_copy(update={"estop": (*bench.interlock.estop, "estop_door")}),
         }
     )
 
@@ -93,7 +94,8 @@ def hand(graph_and_pilot: Hand) -> Iterator[Hand]:
     Lockout.of(graph_and_pilot.graph.bench.bench.id).path.unlink(
         missing_ok=True
     )  # left when a test has failed
-    ask(graph_and_pilot.control, do="release", device="DI1")
+    for device in ("AX1", "DI1"):
+        ask(graph_and_pilot.control, do="release", device=device)
     graph_and_pilot.pilot.recover()
 
 
@@ -134,18 +136,21 @@ def test_anybody_may_stop_the_bench_and_a_reset_starts_nothing(hand: Hand) -> No
     assert hand.switched_on() == on
 
 
-def test_a_pressed_stop_cannot_be_reset_before_it_is_unlocked(hand: Hand) -> None:
-    ask(hand.control, do="press", device="DI1")
+@pytest.mark.parametrize(("device", "channel"), [("AX1", "estop"), ("DI1", "estop_door")])
+def test_a_pressed_stop_cannot_be_reset_before_it_is_unlocked(device: str, channel: str, hand: Hand) -> None:
+    """The contact is an input of the drive itself (60FDh, process data), or of a Modbus module."""
+    ask(hand.control, do="press", device=device)
     trip = hand.pilot.ask(do="await_trip")
     assert hand.off_after_s(trip["tripped_at_s"] - 1e-3) <= TRIP_S
-    assert trip["reason"] == "emergency stop: estop is pressed, or its wire is broken"
+    assert (trip["cause"], trip["permission"]) == ("estop", 0)
+    assert trip["reason"] == f"emergency stop: {channel} is pressed, or its wire is broken"
     hand.pilot.ask(do="recover")
     refused = hand.reset()
     assert not refused["success"]
-    assert refused["message"].startswith("reset refused: estop is still pressed")
+    assert refused["message"].startswith(f"reset refused: {channel} is still pressed")
     assert not hand.pilot.ask(do="arm")["armed"]
     on = hand.switched_on()
-    ask(hand.control, do="release", device="DI1")
+    ask(hand.control, do="release", device=device)
     hand.pilot.recover()
     assert hand.state()["state"] == InterlockState.DISARMED
     assert hand.switched_on() == on

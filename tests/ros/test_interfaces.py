@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ BLOCK = Block(
     stamps_s=np.array([1.5, 1.502, 1.504]),
     values=np.array([[1.0, -2.0, 3.0], [np.pi, 5e-324, -0.0], [np.nan, np.inf, 7.0]]),
     quality=np.array([[0, 1, 2], [3, 0, 0], [0, 0, 3]], dtype=np.uint8),
+    age_s=np.array([[0, 0.02, -0.001], [0, 0, np.nan], [0, 0, 7]], dtype=np.float32),
 )
 
 
@@ -40,25 +42,30 @@ def test_the_recording_describes_the_fields_of_the_messages(message: MessageType
 
 
 @pytest.mark.ros
-def test_a_sample_block_is_the_same_in_ros_and_in_a_recording(in_ros: Callable[[str], str]) -> None:
+@pytest.mark.parametrize("block", [BLOCK, replace(BLOCK, age_s=None)], ids=["ages", "all of their stamp"])
+def test_a_sample_block_is_the_same_in_ros_and_in_a_recording(
+    in_ros: Callable[[str], str], block: Block
+) -> None:
     """Every value bit by bit, non-finite values included; rmw may append unused bytes."""
+    ages = b"" if block.age_s is None else block.age_s.tobytes()
     code = f"""
 import array
 from builtin_interfaces.msg import Time
 from pilotbench_interfaces.msg import SampleBlock
 from rclpy.serialization import deserialize_message, serialize_message
-values = array.array("d", bytes.fromhex("{BLOCK.values.tobytes().hex()}"))
+values = array.array("d", bytes.fromhex("{block.values.tobytes().hex()}"))
+ages = array.array("f", bytes.fromhex("{ages.hex()}"))
 message = SampleBlock(
-    stamp=Time(sec=1795000000, nanosec=123456789), group="can0", sequence={BLOCK.sequence}, first_row=12345,
-    channels={list(BLOCK.channels)!r}, stamps=[1.5, 1.502, 1.504], values=values,
-    quality=[0, 1, 2, 3, 0, 0, 0, 0, 3])
+    stamp=Time(sec=1795000000, nanosec=123456789), group="can0", sequence={block.sequence}, first_row=12345,
+    channels={list(block.channels)!r}, stamps=[1.5, 1.502, 1.504], values=values,
+    quality=[0, 1, 2, 3, 0, 0, 0, 0, 3], age=ages)
 print(bytes(serialize_message(message)).hex())
-back = deserialize_message(bytes.fromhex("{encode_block(BLOCK, 1795000000123456789).hex()}"), SampleBlock)
-assert back.values.tobytes() == values.tobytes()
-assert (back.group, back.sequence, back.first_row) == ("can0", {BLOCK.sequence}, 12345)
-assert list(back.channels) == {list(BLOCK.channels)!r} and list(back.quality) == [0, 1, 2, 3, 0, 0, 0, 0, 3]
+back = deserialize_message(bytes.fromhex("{encode_block(block, 1795000000123456789).hex()}"), SampleBlock)
+assert back.values.tobytes() == values.tobytes() and back.age.tobytes() == ages.tobytes()
+assert (back.group, back.sequence, back.first_row) == ("can0", {block.sequence}, 12345)
+assert list(back.channels) == {list(block.channels)!r} and list(back.quality) == [0, 1, 2, 3, 0, 0, 0, 0, 3]
 """
-    ours = encode_block(BLOCK, 1795000000123456789)
+    ours = encode_block(block, 1795000000123456789)
     theirs = bytes.fromhex(in_ros(code).strip())
     assert len(ours) <= len(theirs) < len(ours) + 8
     # The bytes between two fields say nothing, and rmw leaves in them what was there before.

@@ -24,6 +24,7 @@ from __future__ import annotations
 import math
 import random
 import threading
+from bisect import bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -87,7 +88,8 @@ class Case:
 
     `truths` by (device, signal), of what the plant is asked for; `moves` are the actuators and what they are told;
     `motion` names the device to which a frame or telegram gives a motion command (torque on), None for anything else.
-    `age_s` by column, for what is not read in every cycle. For CAN: which node sends an identifier, and a foreign frame.
+    `age_s` by column, for what is not read in every cycle; `unseen_s`, by how much it may be older than its driver can know.
+    For CAN: which node sends an identifier, and a foreign frame.
     """
 
     name: str
@@ -100,6 +102,7 @@ class Case:
     moves: Mapping[str, Setpoint] = field(default_factory=dict)
     motion: Callable[[Any], object | None] = lambda _: None
     age_s: Mapping[str, float] = field(default_factory=dict)
+    unseen_s: Mapping[str, float] = field(default_factory=dict)
     kinds: frozenset[Disturbance] = frozenset(Disturbance)
     rate: float = 0.1
     node_of: Callable[[Frame], int] = lambda frame: frame.can_id
@@ -123,6 +126,7 @@ class Outcome:
     rows: int = 0
     good: int = 0
     samples: int = 0
+    aged: int = 0  # samples of an earlier cycle than their row's
     motions: int = 0
     opened: int = 0
     refused: Counter[str] = field(default_factory=Counter)
@@ -133,7 +137,7 @@ class Outcome:
     def __str__(self) -> str:
         return (
             f"{sum(self.faults.values())} faults ({', '.join(f'{n} {k}' for k, n in sorted(self.faults.items()))}), "
-            f"{self.rows} rows, {self.good} of {self.samples} samples good, {self.motions} motion commands, "
+            f"{self.rows} rows, {self.good} of {self.samples} samples good, {self.aged} of an earlier cycle, {self.motions} motion commands, "
             f"{self.opened} times opened, {sum(self.refused.values())} refused; trips {dict(self.failures)}"
         )
 
@@ -357,8 +361,10 @@ def _judge(case: Case, probe: Probe, begin_s: float, outcome: Outcome) -> None:
         for d in case.devices
         for s in case.member.describe(d.model).signals
     }  # fmt: skip
+    begins = [begin for begin, _, _ in probe.cycles]
     for number, (begin, end, row) in enumerate(probe.cycles):
         outcome.rows += 1
+        _judge_ages(case, probe, begins, number, begin_s, outcome, digits)
         for column, value, quality in zip(case.columns, row.values, row.quality, strict=True):
             outcome.samples += 1
             if quality != Quality.GOOD:
@@ -377,6 +383,37 @@ def _judge(case: Case, probe: Probe, begin_s: float, outcome: Outcome) -> None:
         f"{key} {count} times in cycle {n}" for (key, n), count in probe.sent.items() if count > 1
     ]
     outcome.repeated += probe.astray
+
+
+def _judge_ages(
+    case: Case,
+    probe: Probe,
+    begins: list[float],
+    number: int,
+    begin_s: float,
+    outcome: Outcome,
+    digits: Mapping[tuple[str, str], float],
+) -> None:
+    """A value, stale or not, is one of the cycle into which its age leads back (or of what was exchanged before the next)."""
+    row = probe.cycles[number][2]
+    ages = row.age_s if row.age_s is not None else [0.0] * len(row.values)
+    for column, value, quality, age_s in zip(case.columns, row.values, row.quality, ages, strict=True):
+        if quality == Quality.BAD:
+            continue
+        sampled_s = row.stamp_s - age_s
+        at = bisect_right(begins, sampled_s + 1e-9) - 1
+        if at < 0:  # while the bus was opened
+            continue
+        begin, end = begins[at], begins[at + 1] if at + 1 < len(begins) else probe.cycles[at][1]
+        truth = case.truths[column.device, column.signal]
+        begin -= case.unseen_s.get(column.channel, 0.0)
+        low, high = truth.between(begin - begin_s, end - begin_s)
+        slack = 1.01 * digits[column.device, column.signal] + 1e-7 * max(abs(low), abs(high))
+        outcome.aged += at < number
+        if not low - slack <= value <= high + slack:
+            outcome.wrong.append(
+                f"cycle {number}: {column.channel} is {value:.9g}, by its age of {age_s:g} s between {low:.9g} and {high:.9g}"
+            )
 
 
 # ── the families ──
@@ -591,6 +628,8 @@ CASES: Mapping[str, Case] = {
                 "pull": 0.014 + _LONGEST_DELAY_S,
                 "twist": 0.014 + _LONGEST_DELAY_S,
             },
+            # and here it counts from when the cycle has taken it
+            unseen_s=dict.fromkeys(("output_torque", "pull", "twist"), 0.010 + _LONGEST_DELAY_S),
             kinds=ON_CAN,
             rate=0.05,
             foreign=lambda draw: Frame(draw.randint(0x500, 0x7FF), draw.randbytes(draw.randint(0, 8))),
@@ -617,9 +656,9 @@ CASES: Mapping[str, Case] = {
                 ("CG", "position"): Truth(slope=10.0, range=10.0, start=-5.0),
                 ("AK", "position"): Truth(slope=10.0, range=10.0, start=-5.0),
             },
-            age_s={
-                "joint_angle": _LONGEST_DELAY_S
-            },  # replies carry no number: a late one may pass for a new one
+            # Replies carry no number: a late one may pass for a new one.
+            age_s={"joint_angle": _LONGEST_DELAY_S},
+            unseen_s={"joint_angle": _LONGEST_DELAY_S},
             moves={
                 "OD": Setpoint(Mode.VELOCITY, 5.0, 20.0),
                 "CG": Setpoint(Mode.VELOCITY, 2.0, 10.0),

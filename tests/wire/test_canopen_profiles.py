@@ -199,9 +199,10 @@ def test_homing_is_refused_while_torque_is_on_and_ended_by_a_reason(bench: Any, 
     group.disable("AX1")
     cycles(group, {}, 3)
     with pytest.raises(CommandRefused, match="door is open"):
-        group.home("AX1", lambda: "the door is open")
+        group.home("AX1", lambda _: "the door is open")
     cycles(group, {}, 2)
     assert group.state("AX1") is DeviceState.OFF
+    assert [event[1] for event in bench.power] == [True, False], "never on for it"
 
 
 @pytest.mark.parametrize("option", [0, 1, 2, 5, 6])

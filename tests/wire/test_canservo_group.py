@@ -286,7 +286,7 @@ def test_set_points_outside_the_limits_are_refused_not_clamped(bench: Bench, dev
             group.cycle({device.name: command})
     last = bench.plant.commands[device.name]
     assert last is None or abs(last.value) < 0.05
-    assert group.limit(device.name, Mode.TORQUE) == 0.5
+    assert group.limits(device.name, Mode.TORQUE)[1] == 0.5
 
 
 def test_a_multi_turn_position_of_a_cybergear_is_beyond_four_pi(bench: Bench) -> None:

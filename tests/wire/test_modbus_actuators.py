@@ -224,7 +224,7 @@ def test_a_brake_takes_no_negative_torque_and_no_speed(group: ModbusGroup) -> No
         enable(group, device, Mode.TORQUE)
         with pytest.raises(CommandRefused, match="torque has no sign"):
             group.cycle({device: Command(Mode.TORQUE, -1.0)})
-        assert group.limit(device, Mode.VELOCITY) == 0.0
+        assert group.limits(device, Mode.VELOCITY)[1] == 0.0
     assert group.measured("BR2", Mode.TORQUE) >= 0.0
 
 
@@ -267,8 +267,8 @@ def test_the_limits_of_the_bench_are_written_to_the_drive(line: Line) -> None:
     holding = line.slaves["AX1"]._holding
     assert int.from_bytes(holding[0x0210], "big") == 955  # r/min, rounded up
     assert int.from_bytes(holding[0x0211], "big") == 1250  # 1/1000 of rated torque
-    assert group.limit("AX1", Mode.VELOCITY) == 100.0
-    assert group.limit("AX1", Mode.TORQUE) == 3.0
+    assert group.limits("AX1", Mode.VELOCITY)[1] == 100.0
+    assert group.limits("AX1", Mode.TORQUE)[1] == 3.0
     group.close()
 
 

@@ -54,6 +54,8 @@ def test_it_turns_loads_and_measures(bench: BenchDescription) -> None:
         runners["rs485b"].command("BR1", Setpoint(Mode.TORQUE, 20.0, 100.0), 500.0)
         with pytest.raises(CommandRefused, match="exceeds its limit 45"):
             runners["rs485b"].command("BR1", Setpoint(Mode.TORQUE, 50.0, 100.0), 500.0)
+        with pytest.raises(CommandRefused, match="BR1: torque set-point -5: a brake's torque has no sign"):
+            runners["rs485b"].command("BR1", Setpoint(Mode.TORQUE, -5.0, 100.0), 500.0)
 
         def reached() -> bool:
             turning = runners["rs485a"].measured("AX1", Mode.VELOCITY)

@@ -38,15 +38,9 @@ from drivers.modbus.codec import (
 from drivers.modbus.model import load_model
 from drivers.modbus.rtu import ModbusException, RtuMaster
 
+from .foreign import needed
 
-def needed(found: str | None, what: str) -> str:
-    """The path of a peer; skips where it is missing, and fails in CI."""
-    if found is not None:
-        return found
-    message = f"{what} is not installed: apt-get install mbpoll libmodbus5"
-    if os.environ.get("CI") == "true":
-        pytest.fail(message)
-    pytest.skip(message)
+MEND = "apt-get install mbpoll libmodbus5"
 
 
 def counters() -> dict[str, int]:
@@ -59,7 +53,7 @@ def counters() -> dict[str, int]:
 def mbpoll(
     path: str, unit: int, *options: str, write: tuple[int, ...] = ()
 ) -> subprocess.CompletedProcess[str]:
-    program = needed(shutil.which("mbpoll"), "mbpoll")
+    program = needed(shutil.which("mbpoll"), "mbpoll", MEND)
     # -0: registers count from 0; -1: once; 8N1. Times are generous: other processes want the processor, too.
     fixed = ["-m", "rtu", "-b", "115200", "-P", "none", "-0", "-1", "-o", "2.0", "-a", str(unit)]
     return subprocess.run(
@@ -177,7 +171,7 @@ def _library() -> str | None:
 @pytest.fixture
 def slave() -> Iterator[str]:
     """The pty at which our master finds a libmodbus slave of unit 5."""
-    library = needed(_library(), "libmodbus")
+    library = needed(_library(), "libmodbus", MEND)
     ours, ours_end, ours_name = _pty()
     theirs, theirs_end, theirs_name = _pty()
     stop = threading.Event()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib.util
 import math
-import os
 import subprocess
 import sys
 import threading
@@ -27,16 +26,10 @@ from drivers.family import BusPlan, Column, DevicePlan
 from drivers.scpi.family import SCPI
 from drivers.scpi.model import load_model
 
+from .foreign import needed
+
+MEND = "pip install '.[test]'"
 ANALYSER, METER = "scpi_power_analyser_2e", "scpi_power_meter_serial"
-
-
-def needed(module: str, package: str) -> None:
-    """Skips where a peer is missing, and fails in CI."""
-    if importlib.util.find_spec(module) is None:
-        message = f"{package} is not installed: pip install '.[test]'"
-        if os.environ.get("CI") == "true":
-            pytest.fail(message)
-        pytest.skip(message)
 
 
 class Steady:
@@ -70,8 +63,8 @@ def served() -> Iterator[tuple[str, str]]:
 
 
 def opened(name: str, terminator: str) -> Any:
-    needed("pyvisa", "pyvisa")
-    needed("pyvisa_py", "pyvisa-py")
+    needed(importlib.util.find_spec("pyvisa"), "pyvisa", MEND)
+    needed(importlib.util.find_spec("pyvisa_py"), "pyvisa-py", MEND)
     import pyvisa
 
     resource = pyvisa.ResourceManager("@py").open_resource(name)
@@ -171,7 +164,7 @@ server.serve_forever()
 
 @pytest.fixture
 def slave(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    needed("sinstruments", "sinstruments")
+    needed(importlib.util.find_spec("sinstruments"), "sinstruments", MEND)
     script = tmp_path / "slave.py"
     script.write_text(_SLAVE, encoding="utf-8")
     process = subprocess.Popen(

@@ -41,6 +41,8 @@ from .bodies import make_bodies
 from .description import BenchDescription, BenchError, load_bench
 from .devices import EMULATED, bus_plan, family
 from .dut import load_dut
+from .latch import FILE as TRIP
+from .latch import TripLatch
 
 #: Above the bus owner's: a real drive has a processor of its own and never waits for its master's.
 PRIORITY = 45
@@ -120,6 +122,7 @@ def serve(bench_file: Path, dut_file: Path, seed: int, run_dir: Path, *, paced: 
     if len(str(sockets / "").encode()) + 1 + max(map(len, bench.bus)) + len(".sock") > LONGEST_PATH:
         own_folder = sockets = Path(tempfile.mkdtemp(prefix="pilotbench-"))  # UNIX socket paths are short
     try:
+        TripLatch(run_dir / TRIP).clear()  # a new machine: what was true of the last one is not of this one
         with contextlib.ExitStack() as stack:
             events = stack.enter_context((run_dir / EVENTS).open("a", encoding="utf-8"))
             log = PowerLog(events)

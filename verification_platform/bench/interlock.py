@@ -61,7 +61,8 @@ class InterlockError(Exception):
 class Trip:
     """First cause of a trip, one clear line, and when (time in which the interlock ran).
 
-    `cause` is death, silence, error, lost, limit, stream, estop, lockout or self_test; `subject` a process, channel or person.
+    `cause` is death, silence, error, lost, limit, stream, estop, lockout, self_test or record (that of the last trip cannot be
+    read); `subject` a process, channel or person.
     """
 
     cause: str
@@ -136,6 +137,12 @@ class Interlock:
         """The self-test is on: under its permission drives are switched on, and nobody moves."""
         return self._phase in (_Phase.GRANT, _Phase.REVOKE)
 
+    @property
+    def latched(self) -> Trip | None:
+        """The trip that only a person takes away, and no restart; None without one."""
+        passing = self.on_trial or self._lets_go
+        return self.trip if self._state is InterlockState.TRIPPED and not passing else None
+
     # ------------------------------------------------------------------ what it hears
 
     def introduce(self, node: str, pid: int, machine: str) -> None:
@@ -209,7 +216,8 @@ class Interlock:
         if self._state is InterlockState.TRIPPED:
             assert self.trip is not None
             raise InterlockError(
-                f"the interlock has tripped ({self.trip.reason}); find the cause, then reset it"
+                f"the interlock has tripped ({self.trip.reason}); find the cause, then reset it "
+                "(pilotbench bench reset)"
             )
         if self._state is InterlockState.ARMED or self.arming:
             raise InterlockError("the interlock is armed already; disarm it first")
@@ -254,6 +262,15 @@ class Interlock:
         if refusal and (self._state is InterlockState.ARMED or self.arming):
             self._trip("lockout", "lockout", refusal, now_s)
 
+    def restore(self, trip: Trip) -> None:
+        """Begin tripped: by what was latched when the interlock last ended. To be called before anything else.
+
+        Of a limit only that of the bench is known again; one that was tightened for a run does not hold up a reset.
+        """
+        self._state, self.trip = InterlockState.TRIPPED, trip
+        of_channel = (watch for watch in self._bench_limits if watch.limit.channel == trip.subject)
+        self._tripped_limit = next(of_channel, None) if trip.cause == "limit" else None
+
     def reset(self, now_s: float) -> None:
         """Forget the trip. Starts nothing: the bench is disarmed afterwards. Raises InterlockError while its cause persists."""
         now_s = self._awake(now_s)
@@ -279,14 +296,14 @@ class Interlock:
         match self.trip.cause:
             case "lockout":
                 return self._locked
-            case "death" | "silence" | "error" | "lost":
+            case "death" | "silence" | "error" | "lost" if subject in self._peers:
                 return self._peers.unfit(subject, now_s)
             case "limit" if self._tripped_limit is not None:
                 age_s = now_s - self._good_s.get(subject, -math.inf)
                 if age_s > _STREAM_FACTOR * self._silence_s:
                     return f"{subject} is no longer measured, so nobody knows whether it is back"
                 return self._tripped_limit.standing()
-            case "stream":
+            case "stream" if subject in self._groups or subject in self._channels:
                 heard = self._groups if subject in self._groups else self._good_s
                 late = now_s - heard.get(subject, -math.inf) > _STREAM_FACTOR * self._silence_s
                 return f"{subject} still delivers nothing" if late else ""

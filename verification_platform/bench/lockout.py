@@ -21,16 +21,13 @@ import fcntl
 import hashlib
 import hmac
 import json
-import os
-import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-FOLDER = "PILOTBENCH_STATE"
-#: Where a bench computer with several users keeps what is true of the bench whoever asks; made by its administrator.
-SHARED_FOLDER = Path("/var/lib/pilotbench")
+from .state import make_folder, open_as, state_of, write_whole
+
 _FILE = "lockout.json"
 _PIN_DIGITS = 6
 
@@ -54,15 +51,6 @@ class Key:
         return f"{self.who} (since {self.since}{why})"
 
 
-def state_folder() -> Path:
-    """Where the state of benches lies on this computer."""
-    if os.environ.get(FOLDER):
-        return Path(os.environ[FOLDER])
-    if SHARED_FOLDER.is_dir():
-        return SHARED_FOLDER
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "pilotbench"
-
-
 class Lockout:
     """The keys of one bench. Every method may be called from any process."""
 
@@ -74,7 +62,7 @@ class Lockout:
     @classmethod
     def of(cls, bench_id: str) -> Lockout:
         """The keys of the bench with that id, whichever description file names it."""
-        return cls(state_folder() / re.sub(r"[^\w.-]", "_", bench_id) / _FILE)
+        return cls(state_of(bench_id) / _FILE)
 
     def held(self) -> tuple[Key, ...]:
         """Who holds a key. Cheap while nothing changes; never raises."""
@@ -144,10 +132,9 @@ class Lockout:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            _as_open_as(self.path.parent, self.path.parent.parent)
+            make_folder(self.path.parent)
             with self.path.with_suffix(".lock").open("a") as file:
-                _as_open_as(self.path.with_suffix(".lock"), self.path.parent)
+                open_as(self.path.with_suffix(".lock"), self.path.parent)
                 fcntl.flock(file, fcntl.LOCK_EX)
                 yield
         except OSError as error:
@@ -165,27 +152,8 @@ class Lockout:
         return tuple(Key(**entry) for entry in json.loads(self.path.read_text(encoding="utf-8"))["keys"])
 
     def _write(self, keys: tuple[Key, ...]) -> None:
-        """Whole or not at all, and on the disk before anybody is told."""
-        fresh = self.path.with_suffix(".new")
-        with fresh.open("w", encoding="utf-8") as file:
-            json.dump({"keys": [asdict(key) for key in keys]}, file, ensure_ascii=False, indent=1)
-            file.flush()
-            os.fsync(file.fileno())
-        _as_open_as(fresh, self.path.parent)
-        fresh.replace(self.path)
-        folder = os.open(self.path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
-def _as_open_as(path: Path, folder: Path) -> None:
-    """In a folder that a group shares, the whole group takes and gives back keys."""
-    shared = folder.stat().st_mode & 0o020
-    with contextlib.suppress(PermissionError):  # somebody else's, and open already
-        if shared and not path.stat().st_mode & 0o020:
-            path.chmod(path.stat().st_mode | 0o020)
+        entries = {"keys": [asdict(key) for key in keys]}
+        write_whole(self.path, json.dumps(entries, ensure_ascii=False, indent=1))
 
 
 def _digest(pin: str, salt: str) -> str:

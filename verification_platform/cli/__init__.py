@@ -22,7 +22,7 @@ from verification_platform.metrology.units import UnitError
 from verification_platform.records import RecordingError
 from verification_platform.ros import GraphError, RosMissing
 
-from . import bench, catalogue, data, demo, lock, report, run
+from . import bench, catalogue, data, demo, home, lock, report, reset, run
 from .errors import CommandError, ExitCode
 
 #: Every layer's family of errors that a user can cause and mend.
@@ -40,7 +40,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-lock.register(bench.app)
+for module in (lock, reset, home):
+    module.register(bench.app)
 app.add_typer(bench.app, name="bench")
 for module in (demo, catalogue, run, data, report):
     module.register(app)

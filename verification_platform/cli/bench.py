@@ -1,4 +1,6 @@
-"""`pilotbench bench`: check what is connected, find devices, watch live values. No torque is ever switched on here."""
+"""`pilotbench bench`: check what is connected, find devices, watch live values. No torque is ever switched on here;
+`home`, in a module of its own, is the one that moves something.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ from .monitor import monitor
 from .view import LIVE_UNITS, console
 
 app = typer.Typer(
-    help="Benches: check what is connected, find devices, watch live values. No torque is switched on.",
+    help="Benches: check what is connected, find devices, watch live values; lock out, reset, home a drive.",
     no_args_is_help=True,
 )
 BenchFile = Annotated[Path, typer.Argument(metavar="FILE", help="Bench description, bench.toml.")]

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import typer
 from rich.live import Live
 from rich.table import Table
@@ -53,9 +54,10 @@ class _Latest:
             channel: (
                 float(block.values[-1, column]),
                 Quality(int(block.quality[-1, column])),
-                max(0.0, now_s - float(block.stamps_s[-1])),
+                max(now_s - float(block.stamps_s[-1]) + float(ages[-1, column]), 0.0),
             )
             for block in blocks
+            for ages in (np.zeros_like(block.quality) if block.age_s is None else block.age_s,)
             for column, channel in enumerate(block.channels)
         }
 
@@ -88,7 +90,7 @@ def _lines(bench: BenchDescription, runners: Mapping[str, BusRunner], latest: _L
                 "value": None if math.isnan(value) else value,
                 "unit": bench.channel[channel].unit,
                 "quality": quality.name,
-                "age_s": round(age_s, 4),
+                "age_s": None if math.isnan(age_s) else round(age_s, 4),
             }
             for channel, (value, quality, age_s) in latest.channels().items()
         }
@@ -130,6 +132,6 @@ def _table(bench: BenchDescription, runners: Mapping[str, BusRunner], latest: _L
         unit = LIVE_UNITS.get(channel.unit, channel.unit)
         value, quality, age_s = found.get(name, (math.nan, Quality.BAD, math.inf))
         text = "–" if math.isnan(value) else f"{to_display(value, unit):.6g}"
-        age = "–" if math.isinf(age_s) else f"{1e3 * age_s:.0f} ms"
+        age = "–" if not math.isfinite(age_s) else f"{1e3 * age_s:.0f} ms"
         table.add_row(name, text, unit, _QUALITY[quality], age, f"{channel.device}.{channel.signal}")
     return table

@@ -31,6 +31,7 @@ _UINT32 = struct.Struct("<I")
 _UINT64_PAIR = struct.Struct("<QQ")
 _TIME = struct.Struct("<iI")
 _NS = 1_000_000_000
+_NO_AGES = np.empty(0, np.float32)
 
 
 def _pad(offset: int, size: int) -> int:
@@ -136,6 +137,7 @@ class BlockLayout(NamedTuple):
     stamps_at: int
     values_at: int
     quality_at: int
+    ages_at: int  # 0: every value is of its row's stamp
 
 
 @lru_cache(maxsize=64)
@@ -153,13 +155,14 @@ def _texts_of(group: str, channels: tuple[str, ...]) -> tuple[bytes, bytes, int]
 def encode_block(block: Block, stamp_ns: int = 0) -> bytes:
     """Block → SampleBlock. `stamp_ns` is the UTC of its first row (0 when there is none, as on virtual time).
 
-    Raises RecordingError when the arrays do not have the shapes (n,), (n, k), (n, k).
+    Ages that are all 0 are left out. Raises RecordingError when the arrays do not have the shapes (n,), (n, k), (n, k), (n, k).
     """
     shape = (len(block.stamps_s), len(block.channels))
-    if block.values.shape != shape or block.quality.shape != shape:
+    ages = block.age_s if block.age_s is not None and block.age_s.any() else _NO_AGES
+    shapes = {block.values.shape, block.quality.shape, shape if ages is _NO_AGES else ages.shape}
+    if shapes != {shape}:
         raise RecordingError(
-            f"block {block.sequence} of {block.group}: values {block.values.shape} and quality "
-            f"{block.quality.shape}, expected {shape}"
+            f"block {block.sequence} of {block.group}: values, quality and ages of {shapes}, expected {shape}"
         )
     before, after, offset = _texts_of(block.group, block.channels)
     begun = b"".join(
@@ -172,20 +175,25 @@ def encode_block(block: Block, stamp_ns: int = 0) -> bytes:
         )
     )
     encoder = _Encoder(begun, offset)
-    for array, dtype in ((block.stamps_s, "<f8"), (block.values, "<f8"), (block.quality, "u1")):
+    for array, dtype in (
+        (block.stamps_s, "<f8"),
+        (block.values, "<f8"),
+        (block.quality, "u1"),
+        (ages, "<f4"),
+    ):
         encoder.array(array, dtype)
     return encoder.finish()
 
 
-def block_layout(data: Bytes) -> BlockLayout:
-    """Find the parts of an encoded SampleBlock.
+def block_layout(data: Bytes, *, ages: bool = True) -> BlockLayout:
+    """Find the parts of an encoded SampleBlock; without `ages`, one of a recording whose definition knows none.
 
     Raises RecordingError when it is none, or its arrays disagree.
     """
-    return _layout(_Decoder(data, "SampleBlock"))
+    return _layout(_Decoder(data, "SampleBlock"), ages)
 
 
-def _layout(decoder: _Decoder) -> BlockLayout:
+def _layout(decoder: _Decoder, ages: bool) -> BlockLayout:
     decoder.take(8, 4)
     group = decoder.text()
     sequence_at = decoder.take(16, 8)
@@ -194,12 +202,14 @@ def _layout(decoder: _Decoder) -> BlockLayout:
     stamps_at, n = decoder.array_at(8)
     values_at, n_values = decoder.array_at(8)
     quality_at, n_quality = decoder.array_at(1)
-    if n_values != n * len(channels) or n_quality != n_values:
+    ages_at, n_ages = decoder.array_at(4) if ages else (0, 0)
+    if n_values != n * len(channels) or n_quality != n_values or n_ages not in (0, n_values):
         raise RecordingError(
-            f"SampleBlock {sequence} of {group}: {n} stamps, {n_values} values, {n_quality} quality flags "
-            f"do not fit {len(channels)} channels"
+            f"SampleBlock {sequence} of {group}: {n} stamps, {n_values} values, {n_quality} quality flags, "
+            f"{n_ages} ages do not fit {len(channels)} channels"
         )
-    return BlockLayout(group, sequence, first_row, channels, n, sequence_at, stamps_at, values_at, quality_at)
+    places = sequence_at, stamps_at, values_at, quality_at, ages_at if n_ages else 0
+    return BlockLayout(group, sequence, first_row, channels, n, *places)
 
 
 class _Seen(NamedTuple):
@@ -218,18 +228,19 @@ class LayoutReader:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[int, _Seen] = {}
+        self._seen: dict[tuple[int, bool], _Seen] = {}
 
-    def read(self, data: memoryview) -> BlockLayout:
+    def read(self, data: memoryview, *, ages: bool = True) -> BlockLayout:
         """Layout of an encoded SampleBlock. Raises RecordingError as `block_layout`."""
-        seen = self._seen.get(len(data))
+        key = len(data), ages
+        seen = self._seen.get(key)
         if seen is not None and self._same(data, seen):
             sequence, first_row = _UINT64_PAIR.unpack_from(data, seen.layout.sequence_at)
             return BlockLayout(seen.layout.group, sequence, first_row, *seen.layout[3:])
         decoder = _Decoder(data, "SampleBlock")
-        layout = _layout(decoder)
+        layout = _layout(decoder, ages)
         end = layout.stamps_at
-        self._seen[len(data)] = _Seen(
+        self._seen[key] = _Seen(
             layout,
             bytes(data[:end]),
             [span for span in decoder.fixed if span[1] <= end],
@@ -259,10 +270,18 @@ def block_arrays(
     )
 
 
+def block_ages(data: Bytes, at: BlockLayout) -> NDArray[np.float32] | None:
+    """Ages (n, k), s, as a read-only view into the message; None: every value is of its row's stamp."""
+    n, k = at.rows, len(at.channels)
+    return np.frombuffer(data, "<f4", n * k, at.ages_at).reshape(n, k) if at.ages_at else None
+
+
 def decode_block(data: Bytes) -> Block:
     """SampleBlock → Block; its arrays are read-only views into `data`. Raises RecordingError."""
     at = block_layout(data)
-    return Block(at.group, at.sequence, at.first_row, at.channels, *block_arrays(data, at))
+    return Block(
+        at.group, at.sequence, at.first_row, at.channels, *block_arrays(data, at), block_ages(data, at)
+    )
 
 
 def stamp_ns(data: Bytes) -> int:

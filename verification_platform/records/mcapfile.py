@@ -43,12 +43,14 @@ class Channel(NamedTuple):
     topic: str
     schema: str
     encoding: str
+    definition: str
 
 
 class Message(NamedTuple):
-    """A message: its payload is `buffer[start:end]`."""
+    """A message: its payload is `buffer[start:end]`, and `definition` says what is in it."""
 
     topic: str
+    definition: str
     log_time_ns: int
     buffer: memoryview
     start: int
@@ -66,7 +68,7 @@ class Segment:
     problem: str = ""
     problem_at: int = 0
     channels: dict[int, Channel] = field(default_factory=dict)
-    schemas: dict[int, str] = field(default_factory=dict)
+    schemas: dict[int, tuple[str, str]] = field(default_factory=dict)  # name and definition
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     messages: list[Message] = field(default_factory=list)
     chunks: list[Record] = field(default_factory=list)
@@ -161,17 +163,20 @@ def _take(segment: Segment, data: memoryview, record: Record) -> None:
     if record.opcode == _MESSAGE:
         channel_id, _, log_time, _ = _MESSAGE_HEAD.unpack_from(data, record.body)
         start = record.body + _MESSAGE_HEAD.size
-        segment.messages.append(
-            Message(segment.channels[channel_id].topic, log_time, data, start, record.end)
-        )
+        channel = segment.channels[channel_id]
+        segment.messages.append(Message(channel.topic, channel.definition, log_time, data, start, record.end))
     elif record.opcode == _SCHEMA:
         (schema_id,) = _UINT16.unpack_from(data, record.body)
-        segment.schemas[schema_id], _ = _text(data, record.body + 2, record.end)
+        name, at = _text(data, record.body + 2, record.end)
+        _, at = _text(data, at, record.end)  # its encoding
+        definition, _ = _text(data, at, record.end)
+        segment.schemas[schema_id] = name, definition
     elif record.opcode == _CHANNEL:
         channel_id, schema_id = struct.unpack_from("<HH", data, record.body)
         topic, at = _text(data, record.body + 4, record.end)
         encoding, _ = _text(data, at, record.end)
-        segment.channels[channel_id] = Channel(topic, segment.schemas.get(schema_id, ""), encoding)
+        schema, definition = segment.schemas.get(schema_id, ("", ""))
+        segment.channels[channel_id] = Channel(topic, schema, encoding, definition)
     elif record.opcode == _METADATA:
         name, at = _text(data, record.body, record.end)
         segment.metadata[name] = _text_map(data, at, record.end)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 
@@ -27,7 +28,7 @@ from .mcapfile import Segment as File
 from .mcapfile import scan
 from .metadata import METADATA_NAME, Description, from_metadata
 from .recording import Integrity, Samples
-from .schema import MARKS_TOPIC, SAMPLES_PREFIX
+from .schema import MARKS_TOPIC, SAMPLES_PREFIX, has_ages
 from .seal import SealReport, read_seal, samples_folder, verify_file, verify_seal
 from .stretches import Stretch
 
@@ -134,6 +135,14 @@ class RecordedSegment:
         """All rows at once. Raises RecordingError as `blocks`."""
         stretch, columns = self._columns(channels)
         return stretch.read(*self._rows(stretch.group), columns)
+
+    def ages(self, *channels: str) -> NDArray[np.float32]:
+        """How old each value of `read` is at its row's stamp, s, shape (n, k); NaN for what was never measured.
+
+        Raises RecordingError as `blocks`.
+        """
+        stretch, columns = self._columns(channels)
+        return stretch.ages(*self._rows(stretch.group), columns)
 
     def aligned(self, reference: str, *others: str) -> Samples:
         """Rows of `reference`'s group; columns are `reference`, then `others`, interpolated linearly at its
@@ -331,7 +340,7 @@ class _Builder:
             )
 
     def _block(self, message: Any, payload: memoryview) -> None:
-        layout = self._layouts.read(payload)
+        layout = self._layouts.read(payload, ages=has_ages(message.definition))
         stretch = self._current.get(layout.group)
         if stretch is None or layout.channels != stretch.channels:
             raise RecordingError(

@@ -11,9 +11,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from drivers.device import Block
+
+from .cdr import block_arrays, block_layout, encode_block, stamp_ns
 from .errors import RecordingError
-from .mcapfile import Segment, scan
+from .mcapfile import Message, Segment, scan
 from .metadata import METADATA_NAME, Description, FileCount, from_metadata, rosbag2_metadata
+from .schema import SAMPLES_PREFIX, has_ages
 from .seal import SEAL_FILE, Seal, hash_file, read_seal, sync_folder, write_atomically
 from .segmentfile import SegmentWriter
 
@@ -99,6 +103,16 @@ def _adopt(segment: Segment, description: Description) -> str:
     return f"was cut by a crash; what was found is in {segment.path.name}.cut" if repaired else ""
 
 
+def _as_defined_now(message: Message) -> bytes:
+    """The payload, as the definitions say that go into the new file: blocks of an older one end without ages."""
+    data = bytes(message.buffer[message.start : message.end])
+    if not message.topic.startswith(SAMPLES_PREFIX) or has_ages(message.definition):
+        return data
+    at = block_layout(data, ages=False)
+    block = Block(at.group, at.sequence, at.first_row, at.channels, *block_arrays(data, at))
+    return encode_block(block, stamp_ns(data))
+
+
 def _repair(segment: Segment, description: Description) -> str:
     """Rewrite a cut segment with its whole chunks; returns the note for the seal."""
     draft = segment.path.with_suffix(".mcap.tmp")
@@ -106,7 +120,7 @@ def _repair(segment: Segment, description: Description) -> str:
     writer = SegmentWriter(draft, description)
     try:
         for message in segment.messages:
-            writer.add(message.topic, bytes(message.buffer[message.start : message.end]), message.log_time_ns)
+            writer.add(message.topic, _as_defined_now(message), message.log_time_ns)
         writer.finish()
     finally:
         writer.abandon()

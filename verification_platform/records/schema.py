@@ -21,6 +21,15 @@ SAMPLES_PREFIX = "/samples/"
 _TIME = f"{'=' * 80}\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n"
 
 
+#: Recordings of before it came have blocks without it; each segment says in its own definitions what it has.
+_AGES = "float32[] age"
+
+
+def has_ages(definition: str) -> bool:
+    """Whether blocks that are defined so end with the ages of their values."""
+    return _AGES in definition
+
+
 @dataclass(frozen=True, slots=True)
 class MessageType:
     """A ROS 2 message type: name, full definition (ros2msg), and its RIHS01 type hash (REP 2011)."""
@@ -33,8 +42,8 @@ class MessageType:
 SAMPLE_BLOCK = MessageType(
     "pilotbench_interfaces/msg/SampleBlock",
     "builtin_interfaces/Time stamp\nstring group\nuint64 sequence\nuint64 first_row\nstring[] channels\n"
-    "float64[] stamps\nfloat64[] values\nuint8[] quality\n" + _TIME,
-    "RIHS01_ff4daa537ae4f8103c23364aeff13302651524fe4980631b4f57938c10b2212a",
+    f"float64[] stamps\nfloat64[] values\nuint8[] quality\n{_AGES}\n" + _TIME,
+    "RIHS01_5f95ada09d482b3754dcc9f03abb64c2620040249e8816e6fa071280f123a779",
 )
 SEGMENT_MARK = MessageType(
     "pilotbench_interfaces/msg/SegmentMark",

@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from .cdr import BlockLayout, block_arrays
+from .cdr import BlockLayout, block_ages, block_arrays
 from .errors import RecordingError
 from .mcapfile import Message
 from .recording import Samples
@@ -119,6 +119,16 @@ class Stretch:
                 "are asked for); the segment cannot be evaluated"
             )
         return Samples(stamps_s[:filled], values[:filled], quality[:filled])
+
+    def ages(self, first: int, last: int, columns: list[int]) -> NDArray[np.float32]:
+        """Ages of the rows that `read` returns, s, shape (n, k)."""
+        parts = [np.zeros((0, len(columns)), np.float32)]
+        for at, _, a, b in self.pieces(first, last):
+            message = self.messages[at]
+            found = block_ages(message.buffer[message.start : message.end], self.layouts[at])
+            none = np.zeros((b - a, len(columns)), np.float32)
+            parts.append(none if found is None else found[a:b, columns])
+        return np.concatenate(parts)
 
     def first_row_after(self, stamp_s: float) -> int:
         """Number of the first recorded row with a later stamp; `end` when there is none."""

@@ -323,8 +323,8 @@ def test_the_limits_of_the_bench_and_of_the_servo_count(bench: Bench) -> None:
     bench.servos["DX2"].put("velocity_limit", 100)
     group = bench.group(limits={Mode.VELOCITY: 3.0})
     group.open()
-    assert group.limit("DX1", Mode.VELOCITY) == 3.0
-    assert group.limit("DX2", Mode.VELOCITY) == pytest.approx(100 * 0.229 * math.pi / 30)
+    assert group.limits("DX1", Mode.VELOCITY)[1] == 3.0
+    assert group.limits("DX2", Mode.VELOCITY)[1] == pytest.approx(100 * 0.229 * math.pi / 30)
 
 
 def test_registers_for_good_only_with_torque_off_verified_and_once(bench: Bench) -> None:

@@ -13,12 +13,13 @@ from drivers import clock
 from drivers.device import DriverError
 from verification_platform.bench.description import BenchDescription, BenchError, load_bench
 from verification_platform.bench.interlock import NodeState
+from verification_platform.bench.latch import LatchError
 from verification_platform.bench.liveness import this_machine
 
 from .qos import HEARTBEAT_TOPIC, heartbeat
 
 #: Errors that a technician can understand and mend; anything else is an error of the software and ends the process.
-KNOWN_ERRORS = (BenchError, DriverError, OSError)
+KNOWN_ERRORS = (BenchError, DriverError, LatchError, OSError)
 #: An emulated bench's time waits for a node that is late by more than this.
 _HOLD_HEARTBEATS = 3.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 
@@ -15,6 +16,7 @@ from drivers import clock
 from verification_platform.bench.description import TripLimit
 from verification_platform.bench.interlock import Interlock, InterlockError, NodeState
 from verification_platform.bench.interlock import InterlockState as State
+from verification_platform.bench.latch import TripLatch
 from verification_platform.bench.lockout import Lockout, LockoutError
 from verification_platform.records.cdr import decode_block
 from verification_platform.ros.graph import PROTOCOL, RECORDER, device_buses, device_node_name
@@ -41,8 +43,11 @@ class InterlockNode(BenchNode):
             torque_off_s=self.bench.interlock.torque_off,
         )
         self._lockout, self._locked = Lockout.of(self.bench.bench.id), ""
-        self._told = (State.DISARMED, 0)
-        self._trip, self._trip_utc_s, self._trip_at_s = self._interlock.trip, 0.0, 0.0
+        self._latch = TripLatch.of(self.bench, self.bench_path)
+        self._trip_utc_s, self._trip_at_s = 0.0, 0.0
+        self._restore()
+        self._told = (self._interlock.state, 0)
+        self._trip = self._kept = self._interlock.trip
         self._number = 0
         self._arming: Future | None = None
         self._publisher = self.create_publisher(InterlockState, INTERLOCK_TOPIC, heartbeat(self.silence_s))
@@ -59,6 +64,15 @@ class InterlockNode(BenchNode):
         self.create_service(GiveBack, "interlock/give_back", self._give_back_key)
         self._odd = False
         self.create_timer(self.period_s / 2.0, self._tick)
+
+    def _restore(self) -> None:
+        """A restart is no reset."""
+        kept = self._latch.read()
+        if kept is None:
+            return
+        self._interlock.restore(kept.trip)
+        self._trip_utc_s, self._trip_at_s = kept.utc_s, kept.trip.at_s
+        self.get_logger().error(f"tripped before the restart: {kept.line()}")
 
     # ------------------------------------------------------------------ ears
 
@@ -100,8 +114,25 @@ class InterlockNode(BenchNode):
             if trip is not None and trip.cause != "self_test":
                 self.get_logger().error(f"trip: {trip.reason}")
             self._publish()
+        self._keep()
         if self._arming is not None and not self._interlock.arming and not self._arming.done():
             self._arming.set_result(None)
+
+    def _keep(self) -> None:
+        """After the news is out: the disk may take its time."""
+        latched = self._interlock.latched
+        if latched is self._kept:
+            return
+        self._kept = latched
+        try:
+            if latched is None:
+                self._latch.clear()
+            else:
+                self._latch.keep(latched, self._trip_utc_s)
+        except OSError as error:
+            self.get_logger().error(
+                f"{self._latch.path}: {error.strerror}; a restart would not know of this trip, or of its reset"
+            )
 
     def _publish(self) -> None:
         lock, trip = self._interlock, self._interlock.trip
@@ -118,7 +149,8 @@ class InterlockNode(BenchNode):
             lockout=self._locked,
         )
         if trip is not None:
-            message.tripped.sec, message.tripped.nanosec = divmod(round(self._trip_utc_s * 1e9), 10**9)
+            if not math.isnan(self._trip_utc_s):
+                message.tripped.sec, message.tripped.nanosec = divmod(round(self._trip_utc_s * 1e9), 10**9)
             message.tripped_at = self._trip_at_s
             message.cause, message.subject, message.reason = trip.cause, trip.subject, trip.reason
         self._publisher.publish(message)
@@ -203,9 +235,16 @@ class InterlockNode(BenchNode):
 
     # ------------------------------------------------------------------ lifecycle
 
+    def configure(self) -> None:
+        """Be the one interlock of this bench."""
+        self._latch.claim()
+
     def deactivate(self) -> None:
         self._interlock.disarm()
         self._publish()
+
+    def release(self) -> None:
+        self._latch.release()
 
 
 def main() -> None:
