@@ -36,7 +36,7 @@ from drivers.canopen.model import load_model
 from drivers.device import Block, Command, Mode, Quality, Row, Setpoint
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.family import Column
-from drivers.realtime import claim_realtime, die_with_parent
+from drivers.realtime import claim_realtime, die_with_parent, quiet_interpreter
 from drivers.runner import PRIORITY, BusRunner
 
 NODES, PERIOD_S, BITRATE = 8, 0.002, 8_000_000
@@ -87,6 +87,7 @@ def serve(path: Path) -> None:
     host = EmulatorHost(Wheels())
     plans = [CanSeatPlan(f"AX{n}", n, load_model(MODEL), n) for n in range(1, NODES + 1)]
     host.can("can0", path, BITRATE, plans)
+    quiet_interpreter(PERIOD_S)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     host.run()

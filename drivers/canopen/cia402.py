@@ -12,6 +12,8 @@ from drivers.device import DeviceState, Mode
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # members are singletons, and Enum's own is written in Python
+
     NOT_READY = "not ready to switch on"
     SWITCH_ON_DISABLED = "switch on disabled"
     READY_TO_SWITCH_ON = "ready to switch on"
@@ -32,6 +34,11 @@ STATE_MASKS = (
     (0x6F, 0x07, State.QUICK_STOP_ACTIVE),
     (0x4F, 0x0F, State.FAULT_REACTION_ACTIVE),
     (0x4F, 0x08, State.FAULT),
+)
+
+#: By statusword & 6Fh, for the hot path.
+_STATES = tuple(
+    next((state for mask, value, state in STATE_MASKS if word & mask == value), None) for word in range(0x70)
 )
 
 
@@ -93,10 +100,10 @@ ABORT_NO_ACTION, ABORT_FAULT, ABORT_DISABLE_VOLTAGE, ABORT_QUICK_STOP = 0, 1, 2,
 
 def state_of(statusword: int) -> State:
     """Raises ValueError for a combination of bits that the profile does not know."""
-    for mask, value, state in STATE_MASKS:
-        if statusword & mask == value:
-            return state
-    raise ValueError(f"statusword 0x{statusword:04X} names no state of CiA 402")
+    state = _STATES[statusword & 0x6F]
+    if state is None:
+        raise ValueError(f"statusword 0x{statusword:04X} names no state of CiA 402")
+    return state
 
 
 def controlword_towards(state: State, enabled: bool) -> int:

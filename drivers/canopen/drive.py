@@ -96,6 +96,10 @@ class Cia402Drive(CanopenNode):
             for n, (mode, names) in enumerate(model.rpdos.items())
         }
         self._digits = {mode: scaled.digit for mode, scaled in model.targets.items()}
+        # By TPDO, where in it: mode display, statusword.
+        self._places = tuple(
+            (_place(names, "mode_display"), _place(names, "statusword")) for names in model.tpdos
+        )
         self._cycle_s = 0.0
 
     # ── capabilities ──
@@ -378,12 +382,12 @@ class Cia402Drive(CanopenNode):
         return max(-limit, min(limit, value))
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
-        names = self.model.tpdos[number]
-        if "mode_display" in names:
-            self.mode_display = digits[names.index("mode_display")]
-        if "statusword" not in names:
+        mode_at, status_at = self._places[number]
+        if mode_at is not None:
+            self.mode_display = digits[mode_at]
+        if status_at is None:
             return
-        self._statusword = digits[names.index("statusword")]
+        self._statusword = digits[status_at]
         try:
             self.power_state = state_of(self._statusword)
         except ValueError:
@@ -440,3 +444,7 @@ class Cia402Drive(CanopenNode):
     def torque_may_flow(self) -> bool:
         """True unless the drive is known to have its power stage off."""
         return self.power_state is None or device_state(self.power_state) is DeviceState.ENABLED
+
+
+def _place(names: tuple[str, ...], name: str) -> int | None:
+    return names.index(name) if name in names else None

@@ -170,9 +170,10 @@ class CanopenNode:
             self.counters["nak"] += 1
             return
         self.fresh[number] = True
+        values = self.values
         for position, signal, digit, unwrap in self._readers[number]:
             count = digits[position]
-            self.values[signal] = (unwrap(count) if unwrap is not None else count) * digit
+            values[signal] = (count if unwrap is None else unwrap(count)) * digit
         self._take(number, digits)
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
@@ -180,6 +181,11 @@ class CanopenNode:
         names = self.model.tpdos[number]
         if self.model.status is not None and self.model.status in names:
             self.bad = digits[names.index(self.model.status)] != 0
+
+    @property
+    def good(self) -> bool:
+        """All its process data answers this cycle's SYNC, and it does not say that they are wrong."""
+        return not self.bad and False not in self.fresh
 
     def is_fresh(self, signal: str) -> bool:
         return self.fresh[self._pdo_of[signal]]

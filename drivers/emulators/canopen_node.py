@@ -1,8 +1,8 @@
 """An emulated CANopen device: NMT, heartbeat, SDO, mappable PDOs, EMCY and heartbeat consumer (CiA 301).
 
 Built from the same model table as the driver, but not from the driver's code: the two meet on the wire only.
-Process data is exchanged in two phases, so that all devices of a bus latch the plant at one instant: `latch`
-for everybody, then `answer`.
+Process data is exchanged in three phases, so that all devices of a bus latch the plant at one instant, and nobody's
+answer waits for another's computing: `latch` for everybody, then `answer`, then `act`.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class EmulatedNode:
         self._send = send
         self._serial = serial
         self.mute_tpdo = False  # fault injection: the device no longer answers SYNC
+        self.on_rewired: Callable[[], None] = lambda: None  # told that `hears` may answer differently
         self.now_s = 0.0
         self._power_up()
 
@@ -71,6 +72,7 @@ class EmulatedNode:
         self._consumer_s = 0.0
         self._next_heartbeat_s = math.inf
         self._master_heard_s: float | None = None
+        self.on_rewired()
 
     def start(self, now_s: float) -> None:
         """Boot up: announce, then wait pre-operational."""
@@ -118,15 +120,19 @@ class EmulatedNode:
         if handler is not None and not (frame.extended or frame.remote or frame.error):
             handler(frame.data)
 
+    def hears(self, can_id: int) -> bool:
+        """The acceptance filter of its controller."""
+        if self._wiring is None:
+            self._wiring = self._wire()
+        return can_id in self._wiring
+
     def latch(self, now_s: float) -> None:
         """SYNC, first phase: read the plant."""
         self.now_s = now_s
         self.sample()
 
-    def answer(self, now_s: float) -> None:
-        """SYNC, second phase: send what was latched, then act on the set-points received since the last
-        SYNC.
-        """
+    def answer(self) -> None:
+        """SYNC, second phase: send what was latched."""
         if self.nmt_state is not NmtState.OPERATIONAL:
             return
         if self._tpdos is None:
@@ -134,8 +140,12 @@ class EmulatedNode:
         if not self.mute_tpdo:
             for can_id, slots, layout in self._tpdos:
                 self._send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
-        self._apply_rpdos()
-        self.actuate()
+
+    def act(self) -> None:
+        """SYNC, third phase: act on the set-points received since the last SYNC."""
+        if self.nmt_state is NmtState.OPERATIONAL:
+            self._apply_rpdos()
+            self.actuate()
 
     def emergency(self, code: int, register: int) -> None:
         self.objects.put(0x1001, 0, register)
@@ -247,6 +257,7 @@ class EmulatedNode:
         """The configuration has changed: what was derived from it is derived again when needed."""
         self._wiring, self._tpdos = None, None
         self._mappings.clear()
+        self.on_rewired()
 
     def _producer_s(self) -> float:
         return self.objects.get(0x1017) / 1000.0

@@ -106,21 +106,24 @@ class EmulatedServo(EmulatedNode):
         slots["homing_method"].check = _one_of((0, *_INDEX_METHODS, *_HERE_METHODS))
         slots["mode"].written = self._select_mode
         slots["abort_option"].check = self._supported_abort
+        self._sampled = tuple(
+            (name, scaled.digit, 1 << (scaled.object.bits - 1), slots[scaled.object.name])
+            for name, scaled in self.model.signals.items()
+        )
         return objects
 
     # ── process data ──
 
     def sample(self) -> None:
-        for name, scaled in self.model.signals.items():
-            value = self.plant.read(self.name, name)
-            digits = round((value - self._zero if name == "position" else value) / scaled.digit)
+        read = self.plant.read
+        for name, digit, half, slot in self._sampled:
+            value = read(self.name, name)
             if name == "position":
-                self._position_digits = digits
+                self._position_digits = digits = round((value - self._zero) / digit)
                 digits = wrap_i32(digits)
             else:
-                half = 1 << (scaled.object.bits - 1)
-                digits = max(-half, min(half - 1, digits))
-            self._put(scaled.object.name, digits)
+                digits = max(-half, min(half - 1, round(value / digit)))
+            slot.number = digits
 
     def actuate(self) -> None:
         dt_s, self._acted_s = min(self.now_s - self._acted_s, 0.1), self.now_s
