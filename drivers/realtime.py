@@ -55,14 +55,16 @@ class AwakeClock:
     (0.004, 0.014)
     """
 
-    __slots__ = ("_last_s", "longest_gap_s", "time_s")
+    __slots__ = ("_last_s", "_time_ns", "longest_gap_s", "time_s")
 
     def __init__(self, longest_gap_s: float, now_s: float) -> None:
         self.longest_gap_s, self.time_s, self._last_s = longest_gap_s, 0.0, now_s
+        self._time_ns = 0
 
     def tick(self, now_s: float) -> float:
         """Awake time at monotonic time `now_s`, rounded to nanoseconds."""
-        self.time_s = round(self.time_s + min(now_s - self._last_s, self.longest_gap_s), 9)
+        self._time_ns += int(1e9 * min(now_s - self._last_s, self.longest_gap_s) + 0.5)
+        self.time_s = self._time_ns / 1e9
         self._last_s = now_s
         return self.time_s
 

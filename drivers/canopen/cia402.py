@@ -7,6 +7,7 @@ the drive walks to "operation enabled" or out of it. One step a cycle; nothing h
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from functools import lru_cache
 
 from drivers.device import DeviceState, Mode
 
@@ -106,19 +107,27 @@ def state_of(statusword: int) -> State:
     return state
 
 
+_UNWILLING = (State.NOT_READY, State.FAULT, State.FAULT_REACTION_ACTIVE)
+_NEXT_CONTROLWORD = {
+    state: int(Control.DISABLE_VOLTAGE)
+    if state in _UNWILLING
+    else int(Control.SHUTDOWN)
+    if state is State.SWITCH_ON_DISABLED
+    else int(Control.SWITCH_ON)
+    if state is State.READY_TO_SWITCH_ON
+    else int(Control.ENABLE_OPERATION)  # switched on, enabled already, or quick stop active (transition 16)
+    for state in State
+}
+
+
 def controlword_towards(state: State, enabled: bool) -> int:
     """Next controlword on the way to operation enabled, or to torque off (disable voltage: the power stage
     opens at once).
     """
-    if not enabled or state in (State.NOT_READY, State.FAULT, State.FAULT_REACTION_ACTIVE):
-        return Control.DISABLE_VOLTAGE
-    if state is State.SWITCH_ON_DISABLED:
-        return Control.SHUTDOWN
-    if state is State.READY_TO_SWITCH_ON:
-        return Control.SWITCH_ON
-    return Control.ENABLE_OPERATION  # switched on, enabled already, or quick stop active (transition 16)
+    return _NEXT_CONTROLWORD[state] if enabled else 0x00
 
 
+@lru_cache(256)
 def transition(state: State, controlword: int, *, reset_edge: bool = False) -> State:
     """Where the controlword takes a drive (transitions 2–12, 15, 16); `reset_edge` is a rising bit 7.
 

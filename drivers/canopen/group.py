@@ -66,6 +66,7 @@ _BARRIERS = tuple(
     bytes((0x40, index & 0xFF, index >> 8, subindex)) + bytes(4)
     for index, subindex in (*((0x1018, n) for n in range(5)), (0x1000, 0), (0x1001, 0), (0x1017, 0))
 )
+_GOOD = Quality.GOOD
 
 #: Upload of 603Fh, and how its answer begins.
 _ASK_ERROR_CODE, _ERROR_CODE = bytes.fromhex("403F600000000000"), bytes.fromhex("4B3F6000")
@@ -378,7 +379,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
     def _row(self, stamp: float) -> Row:
         values = [node.values[signal] for node, signal in self._columns]
         if all(node.good for node in self._nodes):
-            return Row(stamp, values, [Quality.GOOD] * len(values))
+            return Row(stamp, values, [_GOOD] * len(values))
         quality = []
         for (node, signal), value in zip(self._columns, values, strict=True):
             if not node.is_fresh(signal):

@@ -27,6 +27,7 @@ from drivers.device import DeviceFault, DeviceState, DriverError, Identity, Iden
 PDO_DISABLED = 0x8000_0000
 #: Transmission type 1 (CiA 301, table 72): applied or sent with every SYNC.
 EVERY_SYNC = 1
+_OPERATIONAL = NmtState.OPERATIONAL
 
 
 class CanopenNode:
@@ -242,7 +243,7 @@ class CanopenNode:
 
     @property
     def answers_sync(self) -> bool:
-        return not self.lost and self.nmt_state is NmtState.OPERATIONAL
+        return not self.lost and self.nmt_state is _OPERATIONAL
 
     @property
     def heartbeat_id(self) -> int:

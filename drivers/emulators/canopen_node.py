@@ -35,6 +35,7 @@ PDO_COUNT = 4
 _DISABLED = 0x8000_0000
 _HEARTBEAT_ERROR = 0x8130
 _COMMUNICATION_ERROR = 0x11  # error register 1001h: generic and communication
+_OPERATIONAL = NmtState.OPERATIONAL
 
 Mapped = tuple[tuple[Slot, ...], PdoLayout]
 
@@ -133,7 +134,7 @@ class EmulatedNode:
 
     def answer(self) -> None:
         """SYNC, second phase: send what was latched."""
-        if self.nmt_state is not NmtState.OPERATIONAL:
+        if self.nmt_state is not _OPERATIONAL:
             return
         if self._tpdos is None:
             self._tpdos = self._compile_tpdos()
@@ -143,7 +144,7 @@ class EmulatedNode:
 
     def act(self) -> None:
         """SYNC, third phase: act on the set-points received since the last SYNC."""
-        if self.nmt_state is NmtState.OPERATIONAL:
+        if self.nmt_state is _OPERATIONAL:
             self._apply_rpdos()
             self.actuate()
 
@@ -193,7 +194,7 @@ class EmulatedNode:
             self._send(Frame(SDO_SERVER_BASE + self.node, response))
 
     def _rpdo_received(self, number: int, data: bytes) -> None:
-        if self.nmt_state is not NmtState.OPERATIONAL:
+        if self.nmt_state is not _OPERATIONAL:
             return
         self._rpdo_data[number] = data
         if self.objects.get(0x1400 + number, 2) >= 254:  # event-driven: at once

@@ -49,6 +49,9 @@ _INDEX_METHODS, _HERE_METHODS = {33: -1, 34: 1}, (35, 37)
 #: QUICK STOP ACTIVE.
 _OFF_AT_ONCE, _SLOW_DOWN, _STAYS = 0, (1, 5), (5, 6)
 _QUICK_STOP_OPTIONS = (0, 1, 2, 5, 6)
+# For the hot path: looking a member up in its enumeration takes 0.2 µs.
+_ENABLED, _STOPPING, _FAULT = State.OPERATION_ENABLED, State.QUICK_STOP_ACTIVE, State.FAULT
+_POSITION, _VELOCITY, _NEW_SET_POINT = Mode.POSITION, Mode.VELOCITY, int(Control.NEW_SET_POINT)
 _RPM = 2.0 * math.pi / 60.0
 
 PowerEvent = Callable[[str, bool, str, float], None]
@@ -127,9 +130,9 @@ class EmulatedServo(EmulatedNode):
 
     def actuate(self) -> None:
         dt_s, self._acted_s = min(self.now_s - self._acted_s, 0.1), self.now_s
-        if self.power_state is State.QUICK_STOP_ACTIVE:
+        if self.power_state is _STOPPING:
             self._ramp_down(dt_s)
-        elif self.power_state is State.OPERATION_ENABLED:
+        elif self.power_state is _ENABLED:
             operation = self._get("mode_display")
             if operation in _CYCLIC:
                 mode = _QUANTITY[operation]
@@ -217,11 +220,11 @@ class EmulatedServo(EmulatedNode):
     def _target(self, mode: Mode) -> float:
         scaled = self.model.targets[mode]
         digits = self._get(scaled.object.name)
-        if mode is Mode.POSITION:  # the shorter way round, as with 607Bh at its full range
+        if mode is _POSITION:  # the shorter way round, as with 607Bh at its full range
             counted = self._position_digits + wrap_i32(digits - self._position_digits)
             return counted * scaled.digit + self._zero
         fastest, strongest = self._get("max_motor_speed") * _RPM, self._get("max_torque") * scaled.digit
-        limit = fastest if mode is Mode.VELOCITY else strongest
+        limit = fastest if mode is _VELOCITY else strongest
         return max(-limit, min(limit, digits * scaled.digit))
 
     def _ramp_down(self, dt_s: float) -> None:
@@ -262,15 +265,15 @@ class EmulatedServo(EmulatedNode):
 
     def _control(self, word: int) -> None:
         edge = bool(word & 0x80 and not self._controlword & 0x80)
-        if word & ~self._controlword & Control.NEW_SET_POINT:
+        if word & ~self._controlword & _NEW_SET_POINT:
             self._edge = True
         self._controlword = word
         old, new = self.power_state, transition(self.power_state, word, reset_edge=edge)
-        if new is State.QUICK_STOP_ACTIVE and old is not new:
+        if new is _STOPPING and old is not new:
             self._stop_speed, self._acted_s = self.plant.read(self.name, "velocity"), self.now_s
             if self._get("quick_stop_option") == _OFF_AT_ONCE:
                 new = State.SWITCH_ON_DISABLED
-        if old is State.FAULT and new is not old:
+        if old is _FAULT and new is not old:
             self._put("error_code", 0)
             self.emergency(0, 0)
         if new is not old:
