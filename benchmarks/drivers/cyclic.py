@@ -183,7 +183,7 @@ def cyclictest(seconds: float) -> Machine | None:
     done = subprocess.run(
         [program, *options, f"-D{seconds:.0f}"], capture_output=True, text=True, check=False
     )
-    table_rows = re.findall(r"^(\d+)((?:\s+\d+)+)\s*$", done.stdout, re.MULTILINE)
+    table_rows = re.findall(r"^(\d+)((?:[ \t]+\d+)+)[ \t]*$", done.stdout, re.MULTILINE)
     counts = np.array([sum(map(int, found.split())) for _, found in table_rows], dtype=np.int64)
     worst = re.search(r"Max Latencies:\s*([\d ]+)", done.stdout)
     if done.returncode or worst is None or not counts.sum():
