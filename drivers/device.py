@@ -28,7 +28,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum, StrEnum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,9 +130,8 @@ class Identity:
     firmware: str
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A set-point for one cycle, at the device's shaft, SI."""
+class Command(NamedTuple):
+    """A set-point for one cycle, at the device's shaft, SI. A tuple, because each drive gets one every cycle."""
 
     mode: Mode
     value: float

@@ -135,9 +135,13 @@ class CanGroup(DeviceGroup[M]):
         self._bits += wire_bits(len(frame.data), frame.extended, frame.remote)
 
     def _send(self, frame: Frame) -> None:
-        self._count(frame)
+        self._send_all((frame,))
+
+    def _send_all(self, frames: Sequence[Frame]) -> None:
+        for frame in frames:
+            self._count(frame)
         try:
-            self._opened().send(frame)
+            self._opened().send_all(frames)
         except TransportTimeout as error:
             raise TransportLost(self._name, error.what, error.hint) from error
 

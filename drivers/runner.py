@@ -73,6 +73,10 @@ class RunnerState(Enum):
     STOPPED = "stopped"
 
 
+# For the hot path: looking a member up in its enumeration takes 0.2 µs.
+_ENABLED, _RUNNING, _LOST = DeviceState.ENABLED, RunnerState.RUNNING, RunnerState.LOST
+
+
 @dataclass(slots=True)
 class _Axis:
     """What one actuator has been told."""
@@ -317,7 +321,7 @@ class BusRunner:
             awake = self._clock.time_s
             self._lease_left_s -= self._clock.tick(now) - awake
             self._watch()
-            if self.state is RunnerState.LOST:
+            if self.state is _LOST:
                 return
             self._cycle()
             deadline += self._period_s
@@ -330,7 +334,7 @@ class BusRunner:
     def _cycle(self) -> None:
         commands: dict[str, Command] = {}
         for device, axis in self._axes.items():
-            if self.group.state(device) is DeviceState.ENABLED:
+            if self.group.state(device) is _ENABLED:
                 commands[device] = self._advance(device, axis)
         try:
             row = self.group.cycle(commands)
@@ -365,7 +369,7 @@ class BusRunner:
 
     def _watch(self) -> None:
         """Reasons to take the torque off."""
-        if self.state is not RunnerState.RUNNING:
+        if self.state is not _RUNNING:
             return
         if self._trip_reason is not None:
             self._torque_off(self._trip_reason)

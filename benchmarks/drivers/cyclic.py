@@ -24,10 +24,12 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import table
 from drivers.canopen.drive import Cia402Drive
@@ -36,7 +38,7 @@ from drivers.canopen.model import load_model
 from drivers.device import Block, Command, Mode, Quality, Row, Setpoint
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.family import Column
-from drivers.realtime import claim_realtime, die_with_parent
+from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
 from drivers.runner import PRIORITY, BusRunner
 
 NODES, PERIOD_S, BITRATE = 8, 0.002, 8_000_000
@@ -87,6 +89,7 @@ def serve(path: Path) -> None:
     host = EmulatorHost(Wheels())
     plans = [CanSeatPlan(f"AX{n}", n, load_model(MODEL), n) for n in range(1, NODES + 1)]
     host.can("can0", path, BITRATE, plans)
+    quiet_interpreter(PERIOD_S)
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     host.run()
@@ -152,38 +155,49 @@ def run(seconds: float) -> dict[str, Any]:
     }
 
 
-def cyclictest(seconds: float) -> tuple[float, float, float] | None:
-    """p50, p99, max of its lateness, s; None where it is not installed or not permitted."""
+@dataclass(frozen=True)
+class Machine:
+    """Lateness of a C program, s: its wake-ups sorted into whole microseconds, of all processors."""
+
+    late_s: NDArray[np.float64]
+    counts: NDArray[np.int64]
+    max_s: float
+
+    def percentile(self, share: float) -> float:
+        seen = np.cumsum(self.counts) / self.counts.sum()
+        return float(self.late_s[np.searchsorted(seen, share)])
+
+    def later_than(self, spare_s: float) -> float:
+        """Share of the wake-ups."""
+        return float(self.counts[self.late_s > spare_s].sum() / self.counts.sum())
+
+
+def cyclictest(seconds: float) -> Machine | None:
+    """A thread on each of two processors at our period and priority; None where it is not installed or not permitted."""
     program = shutil.which("cyclictest")
     if program is None:
         return None
     interval, longest = round(PERIOD_S * 1e6), 100_000
-    command = [
-        program,
-        "-q",
-        "-m",
-        "-t1",
-        f"-p{PRIORITY}",
-        f"-i{interval}",
-        f"-h{longest}",
-        f"-D{seconds:.0f}",
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    found = [(int(us), int(n)) for us, n in re.findall(r"^(\d+)\s+(\d+)\s*$", done.stdout, re.MULTILINE)]
-    worst = re.search(r"Max Latencies:\s*(\d+)", done.stdout)
-    if done.returncode or worst is None or not sum(n for _, n in found):
+    threads = min(2, os.cpu_count() or 1)
+    options = ["-q", "-m", "-a", f"-t{threads}", "-d0", f"-p{PRIORITY}", f"-i{interval}", f"-h{longest}"]
+    done = subprocess.run(
+        [program, *options, f"-D{seconds:.0f}"], capture_output=True, text=True, check=False
+    )
+    table_rows = re.findall(r"^(\d+)((?:[ \t]+\d+)+)[ \t]*$", done.stdout, re.MULTILINE)
+    counts = np.array([sum(map(int, found.split())) for _, found in table_rows], dtype=np.int64)
+    worst = re.search(r"Max Latencies:\s*([\d ]+)", done.stdout)
+    if done.returncode or worst is None or not counts.sum():
         return None
-    late, counts = np.array(found).T
-    share = np.cumsum(counts) / counts.sum()
-    p50, p99 = (float(late[np.searchsorted(share, q)]) * 1e-6 for q in (0.5, 0.99))
-    return p50, p99, float(worst[1]) * 1e-6
+    late_s = 1e-6 * np.array([int(late) for late, _ in table_rows])
+    return Machine(late_s, counts, 1e-6 * max(map(int, worst[1].split())))
 
 
 def rows(seconds: float | None = None) -> list[dict[str, Any]]:
     """`seconds` of the run: 60, or what PILOTBENCH_CYCLIC_SECONDS says; the bar is 600."""
     seconds = seconds or float(os.environ.get("PILOTBENCH_CYCLIC_SECONDS", "60"))
-    reference = cyclictest(min(seconds, 20.0))
-    found = run(seconds)
+    with processors_awake():
+        reference = cyclictest(min(seconds, 20.0))
+        found = run(seconds)
     statistics = found["statistics"]
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024.0
     cycles, late = found["cycles"], statistics.missed / max(found["cycles"] + statistics.missed, 1)
@@ -211,18 +225,25 @@ def rows(seconds: float | None = None) -> list[dict[str, Any]]:
         )
     ]
     if reference is not None:
-        ours, theirs = (" / ".join(f"{1e6 * t:.0f}" for t in values) for values in (woken, reference))
+        p50, p99 = reference.percentile(0.5), reference.percentile(0.99)
+        ours, theirs = (
+            " / ".join(f"{1e6 * t:.0f}" for t in values) for values in (woken, (p50, p99, reference.max_s))
+        )
+        spare_s = max(PERIOD_S - found["cycle_s"][0], 0.0)
         result.append(
             table.result(
                 f"{name}: waking up, 1/p99",
                 cycles,
                 1.0 / max(woken[1], 1e-6),
-                {"cyclictest": 1.0 / max(reference[1], 1e-6)},
+                {"cyclictest": 1.0 / max(p99, 1e-6)},
                 0.0,  # reported beside a C program, without a goal
                 agrees=True,
                 peak_mb=peak_mb,
                 unit="1/s",
                 agreement=f"p50/p99/max {ours} µs, cyclictest {theirs} µs",
+                note=f"of cyclictest's wake-ups {reference.later_than(PERIOD_S):.3%} are later than the period, "
+                f"{reference.later_than(spare_s):.3%} than the {1e3 * spare_s:.2f} ms that our median cycle leaves of it; "
+                "a cycle needs two processors in turn",
                 on=on,
             )
         )

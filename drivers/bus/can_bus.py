@@ -31,7 +31,7 @@ from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
 from drivers.bus.recorder import RecordingBus, recorded_uri
 from drivers.bus.replayer import ReplayBus, replayed_file
-from drivers.bus.transport import FrameBus
+from drivers.bus.transport import FrameBus, OneByOne
 from drivers.bus.unix_bus import UnixFrameBus
 from drivers.bus.wire_log import WireLog
 from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
@@ -42,7 +42,7 @@ _MOST_GARBLED = 50
 _LONGEST_LINE = 64
 
 
-class CanBus:
+class CanBus(OneByOne):
     """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages."""
 
     def __init__(self, name: str, bus: can.BusABC, lock: io.FileIO | None = None) -> None:

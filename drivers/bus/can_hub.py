@@ -9,10 +9,11 @@ counters. A fault is injected by a `Fault` rule.
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -77,18 +78,41 @@ class CanHub:
         self.overruns = 0
         self.faults: list[Fault] = []
         self.on_frame: Callable[[Frame, float], None] | None = None  # a tap for tests and recorders
+        self.on_idle: Callable[[], None] = lambda: (
+            None
+        )  # frames were delivered, and for now there are no more
         self._queues: dict[Seat, deque[Frame]] = {}
+        self._filters: dict[Seat, Callable[[int], bool]] = {}
+        self._listeners: dict[
+            int, tuple[Seat, ...]
+        ] = {}  # by standard identifier, as far as it has been on the bus
+        self._order: dict[Seat, int] = {}
+        # (identifier, place, seat) of the frame at the head of each queue; perhaps of seats that have left.
+        self._heads: list[tuple[int, int, Seat]] = []
         self._delayed: list[tuple[float, Seat, Frame]] = []
         self._in_flight: tuple[float, Seat, Frame] | None = None
-        self._frames = self._bits = self._struck = 0
+        self._frames = self._bits = self._struck = self._places = 0
         self._random = random.Random(seed)
         self._pumping = False
 
-    def join(self, seat: Seat) -> None:
-        self._queues[seat] = deque()
+    def join(self, seat: Seat, hears: Callable[[int], bool] | None = None) -> None:
+        """`hears` is the seat's acceptance filter for standard identifiers, None for everything. It is asked once for
+        each, and again after `filters_changed`. Extended, remote and error frames pass.
+        """
+        self._places += 1
+        self._queues[seat], self._order[seat] = deque(), self._places
+        if hears is not None:
+            self._filters[seat] = hears
+        self._listeners.clear()
 
     def leave(self, seat: Seat) -> None:
         self._queues.pop(seat, None)
+        self._filters.pop(seat, None)
+        self._order.pop(seat, None)
+        self._listeners.clear()
+
+    def filters_changed(self) -> None:
+        self._listeners.clear()
 
     def transmit(self, seat: Seat, frame: Frame, now_s: float) -> None:
         """Queue a frame of `seat`; faults strike here."""
@@ -99,11 +123,12 @@ class CanHub:
                 self._struck += 1
                 self._strike(fault, seat, frame, now_s)
                 return
-        self._queues[seat].append(frame)
+        self._enqueue(seat, frame)
 
     def bus_off(self, now_s: float) -> None:
         """Tell every seat that its controller has left the bus (as SocketCAN does, by an error frame)."""
         self._broadcast(None, Frame(ERROR_BUS_OFF, bytes(8), error=True), now_s)
+        self.on_idle()
 
     def next_due(self) -> float | None:
         """When `pump` must be called again although nothing is transmitted; None when the bus is idle."""
@@ -121,45 +146,63 @@ class CanHub:
             for entry in [e for e in self._delayed if e[0] <= now_s]:
                 self._delayed.remove(entry)
                 if entry[1] in self._queues:
-                    self._queues[entry[1]].append(entry[2])
-            while True:
-                if self._in_flight is not None:
-                    end, seat, frame = self._in_flight
-                    if end > now_s:
-                        return
-                    self._in_flight = None
-                    self._broadcast(seat, frame, end if self.paced else now_s)
-                if not self._arbitrate(now_s):
+                    self._enqueue(entry[1], entry[2])
+            while (in_flight := self._in_flight or self._arbitrate(now_s)) is not None:
+                end, seat, frame = in_flight
+                if end > now_s:
+                    self._in_flight = in_flight
                     return
+                self._in_flight = None
+                self._broadcast(seat, frame, end)
         finally:
             self._pumping = False
+            self.on_idle()
 
     def statistics(self) -> HubStatistics:
         return HubStatistics(self._frames, self._bits, self.overruns, self._struck)
 
-    def _arbitrate(self, now_s: float) -> bool:
-        winner: Seat | None = None
-        lowest = 1 << 32
-        for seat, queue in self._queues.items():
-            if queue and queue[0].can_id < lowest:
-                winner, lowest = seat, queue[0].can_id
-        if winner is None:
-            return False
-        frame = self._queues[winner].popleft()
-        bits = wire_bits(len(frame.data), frame.extended, frame.remote)
-        self._frames += 1
-        self._bits += bits
-        self._in_flight = (now_s + bits / self.bitrate if self.paced else now_s, winner, frame)
-        return True
+    def _arbitrate(self, now_s: float) -> tuple[float, Seat, Frame] | None:
+        """The next frame, with its sender and the time at which it ends."""
+        heads, order = self._heads, self._order
+        while heads:
+            _, place, seat = heapq.heappop(heads)
+            if order.get(seat) != place:
+                continue  # it has left
+            queue = self._queues[seat]
+            frame = queue.popleft()
+            if queue:
+                heapq.heappush(heads, (queue[0].can_id, place, seat))
+            bits = wire_bits(len(frame.data), frame.extended, frame.remote)
+            self._frames += 1
+            self._bits += bits
+            return (now_s + bits / self.bitrate if self.paced else now_s), seat, frame
+        return None
+
+    def _enqueue(self, seat: Seat, frame: Frame) -> None:
+        queue = self._queues[seat]
+        queue.append(frame)
+        if len(queue) == 1:
+            heapq.heappush(self._heads, (frame.can_id, self._order[seat], seat))
 
     def _broadcast(self, sender: Seat | None, frame: Frame, now_s: float) -> None:
         if self.silent:
             return
         if self.on_frame is not None:
             self.on_frame(frame, now_s)
-        for seat in tuple(self._queues):
+        can_id, _, extended, remote, error, _ = frame
+        if extended or remote or error:
+            seats = tuple(self._queues)
+        else:
+            seats = self._listeners.get(can_id) or self._hearing(can_id)
+        for seat in seats:
             if seat is not sender:
                 seat.deliver(frame, now_s)
+
+    def _hearing(self, can_id: int) -> tuple[Seat, ...]:
+        filters = self._filters
+        seats = tuple(s for s in self._queues if s not in filters or filters[s](can_id))
+        self._listeners[can_id] = seats
+        return seats
 
     def _strike(self, fault: Fault, seat: Seat, frame: Frame, now_s: float) -> None:
         match fault.kind:
@@ -168,11 +211,12 @@ class CanHub:
             case FaultKind.DELAY:
                 self._delayed.append((now_s + fault.delay_s, seat, frame))
             case FaultKind.DUPLICATE:
-                self._queues[seat].extend((frame, frame))
+                self._enqueue(seat, frame)
+                self._enqueue(seat, frame)
             case FaultKind.CORRUPT:
                 data = bytearray(frame.data)
                 if data:
                     data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
-                self._queues[seat].append(replace(frame, data=bytes(data)))
+                self._enqueue(seat, frame._replace(data=bytes(data)))
             case FaultKind.ERROR:
                 self._broadcast(None, Frame(ERROR_PROTOCOL, bytes(8), error=True), now_s)

@@ -26,12 +26,11 @@ from __future__ import annotations
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from enum import StrEnum
 
 from drivers import clock
 from drivers.bus.frame import Frame
-from drivers.bus.transport import ByteStream, FrameBus
+from drivers.bus.transport import ByteStream, FrameBus, OneByOne
 from drivers.device import TransportTimeout
 
 
@@ -177,7 +176,7 @@ class FaultyStream:
             queue.append((due, data))
 
 
-class FaultyBus:
+class FaultyBus(OneByOne):
     """A `FrameBus` with disturbances.
 
     `node_of` tells which node sends frames of an identifier (their order is kept), `foreign` makes an identifier that
@@ -229,7 +228,7 @@ class FaultyBus:
         for position, (due, frame) in enumerate(self._in):
             if due <= now:
                 del self._in[position]
-                return replace(frame, stamp_s=now)
+                return frame._replace(stamp_s=now)
         return None
 
     def close(self) -> None:
@@ -267,9 +266,9 @@ class FaultyBus:
             return []
         match kind:
             case Disturbance.FLIP:
-                return [(0.0, replace(frame, data=draw.flip(frame.data)))]
+                return [(0.0, frame._replace(data=draw.flip(frame.data)))]
             case Disturbance.CUT:
-                return [(0.0, replace(frame, data=draw.cut(frame.data)))]
+                return [(0.0, frame._replace(data=draw.cut(frame.data)))]
             case Disturbance.DUPLICATE:
                 return [(0.0, frame), (0.0, frame)]
             case Disturbance.DELAY:

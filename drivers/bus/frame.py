@@ -2,7 +2,7 @@
 
 The wire format of the emulated bus is Linux's ``struct can_frame``: 32-bit identifier with flags, length,
 three bytes of padding, eight bytes of data. A recording of such bytes can be replayed into SocketCAN
-unchanged.
+unchanged. One message on its socket carries one or more of them: what one side had to say at one time.
 
 >>> Frame(0x601, bytes.fromhex("4000100000000000")).pack().hex()
 '01060000080000004000100000000000'
@@ -11,9 +11,12 @@ unchanged.
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 FRAME_BYTES = 16
+#: At most so many frames travel in one message.
+MOST_FRAMES = 64
 EXTENDED_FLAG, REMOTE_FLAG, ERROR_FLAG = 0x8000_0000, 0x4000_0000, 0x2000_0000
 STANDARD_MASK, EXTENDED_MASK = 0x7FF, 0x1FFF_FFFF
 
@@ -29,10 +32,11 @@ ERROR_TX_TIMEOUT, ERROR_CONTROLLER, ERROR_PROTOCOL, ERROR_BUS_OFF, ERROR_RESTART
 _FRAME = struct.Struct("=IB3x8s")
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A classic CAN frame. `stamp_s` is the host's monotonic time of reception, 0 when it was never
     received.
+
+    A tuple, because thousands are made every second: 0.3 µs each, against 1.3 µs of a frozen dataclass.
     """
 
     can_id: int
@@ -44,29 +48,44 @@ class Frame:
 
     def pack(self) -> bytes:
         """The 16 bytes of ``struct can_frame``. Raises ValueError for an impossible identifier or length."""
-        if len(self.data) > 8 or not 0 <= self.can_id <= (
-            EXTENDED_MASK if self.extended or self.error else STANDARD_MASK
-        ):
+        can_id, data, extended, remote, error, _ = self
+        if len(data) > 8 or not 0 <= can_id <= (EXTENDED_MASK if extended or error else STANDARD_MASK):
             raise ValueError(f"not a classic CAN frame: {self}")
-        flags = (EXTENDED_FLAG * self.extended) | (REMOTE_FLAG * self.remote) | (ERROR_FLAG * self.error)
-        return _FRAME.pack(self.can_id | flags, len(self.data), self.data)
+        flags = (EXTENDED_FLAG * extended) | (REMOTE_FLAG * remote) | (ERROR_FLAG * error)
+        return _FRAME.pack(can_id | flags, len(data), data)
 
     @classmethod
     def unpack(cls, wire: bytes, stamp_s: float = 0.0) -> Frame:
         """Raises ValueError for anything that is not 16 bytes with a length of at most 8."""
-        if len(wire) != FRAME_BYTES or wire[4] > 8:
+        frames, garbled = cls.split(wire, stamp_s)
+        if garbled or len(frames) != 1:
             raise ValueError(f"not a struct can_frame: {wire.hex()}")
-        word, length, data = _FRAME.unpack(wire)
-        extended = bool(word & EXTENDED_FLAG)
-        mask = EXTENDED_MASK if extended or word & ERROR_FLAG else STANDARD_MASK
-        return cls(
-            word & mask, data[:length], extended, bool(word & REMOTE_FLAG), bool(word & ERROR_FLAG), stamp_s
-        )
+        return frames[0]
+
+    @classmethod
+    def split(cls, message: bytes, stamp_s: float = 0.0) -> tuple[list[Frame], int]:
+        """The frames of a message, and how many parts of it were none."""
+        if len(message) % FRAME_BYTES:
+            return [], 1
+        frames: list[Frame] = []
+        garbled = 0
+        for word, length, data in _FRAME.iter_unpack(message):
+            if length > 8:
+                garbled += 1
+            elif word <= STANDARD_MASK:  # nearly all of them
+                frames.append(cls(word, data[:length], False, False, False, stamp_s))
+            else:
+                extended, error = bool(word & EXTENDED_FLAG), bool(word & ERROR_FLAG)
+                can_id = word & (EXTENDED_MASK if extended or error else STANDARD_MASK)
+                remote = bool(word & REMOTE_FLAG)
+                frames.append(cls(can_id, data[:length], extended, remote, error, stamp_s))
+        return frames, garbled
 
     def __str__(self) -> str:
         return f"{self.can_id:03X}#{'R' if self.remote else ''}{self.data.hex().upper()}"
 
 
+@cache
 def wire_bits(length: int, extended: bool = False, remote: bool = False) -> int:
     """Longest time on the wire in bit times, worst-case bit stuffing and the three bits between frames
     included.

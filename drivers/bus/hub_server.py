@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
 from drivers.bus.can_hub import CanHub
 from drivers.bus.event_loop import EventLoop
-from drivers.bus.frame import FRAME_BYTES, Frame
+from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, Frame
 
 #: AF_UNIX paths are at most 108 bytes with the final NUL (unix(7)).
 LONGEST_PATH = 107
@@ -22,12 +21,22 @@ class SocketSeat:
 
     def __init__(self, server: HubServer, connection: socket.socket) -> None:
         self._server, self._socket = server, connection
+        self._waiting: list[bytes] = []
 
     def deliver(self, frame: Frame, now_s: float) -> None:
+        self._waiting.append(frame.pack())
+        if len(self._waiting) >= MOST_FRAMES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was delivered."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
         try:
-            self._socket.send(frame.pack())
+            self._socket.send(b"".join(waiting))
         except BlockingIOError:
-            self._server.hub.overruns += 1  # like a controller whose receive buffer is not read
+            self._server.hub.overruns += len(waiting)  # like a controller whose receive buffer is not read
         except OSError:
             pass  # the process is gone; the reading side of the loop removes the seat
 
@@ -35,16 +44,18 @@ class SocketSeat:
         hub = self._server.hub
         for _ in range(64):
             try:
-                wire = self._socket.recv(FRAME_BYTES)
+                message = self._socket.recv(MOST_FRAMES * FRAME_BYTES)
             except BlockingIOError:
                 break
             except OSError:
-                wire = b""
-            if not wire:
+                message = b""
+            if not message:
                 self.close()
                 break
-            with contextlib.suppress(ValueError):  # not a frame: a real controller could not have sent it
-                hub.transmit(self, Frame.unpack(wire), now_s)
+            for frame in Frame.split(message)[
+                0
+            ]:  # of what is no frame, a controller could not have sent anything
+                hub.transmit(self, frame, now_s)
         self._server.settle(now_s)
 
     def close(self) -> None:
@@ -71,6 +82,7 @@ class HubServer:
         self.path, self.hub, self.loop = path, hub, loop
         self.settle = settle or self._pump
         self.seats: set[SocketSeat] = set()
+        hub.on_idle = self._flush
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._listener.setblocking(False)
         path.unlink(missing_ok=True)
@@ -93,6 +105,10 @@ class HubServer:
     def _pump(self, now_s: float) -> None:
         self.hub.pump(now_s)
         self.loop.wake_at(self.hub.next_due(), self._pump)
+
+    def _flush(self) -> None:
+        for seat in self.seats:
+            seat.flush()
 
     def _accept(self, now_s: float) -> None:
         try:

@@ -8,6 +8,7 @@ bus is written as the error frame that told so.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from drivers import clock
@@ -80,6 +81,12 @@ class RecordingBus:
     def send(self, frame: Frame) -> None:
         self._log.put(clock.now(), True, frame)
         self._bus.send(frame)
+
+    def send_all(self, frames: Iterable[Frame]) -> None:
+        frames, now = tuple(frames), clock.now()
+        for frame in frames:
+            self._log.put(now, True, frame)
+        self._bus.send_all(frames)
 
     def recv(self, deadline_s: float) -> Frame:
         try:

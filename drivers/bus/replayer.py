@@ -16,6 +16,7 @@ from pathlib import Path
 
 from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
+from drivers.bus.transport import OneByOne
 from drivers.bus.wire_log import Entry, format_payload, read_log
 from drivers.device import BusOff, TransportLost, TransportTimeout
 
@@ -142,7 +143,7 @@ class ReplayStream:
             self._buffer += payload
 
 
-class ReplayBus:
+class ReplayBus(OneByOne):
     """`FrameBus` over a recorded session."""
 
     def __init__(self, name: str, path: Path) -> None:

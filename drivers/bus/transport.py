@@ -6,6 +6,7 @@ Exactly one thread owns a transport.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from drivers.bus.frame import Frame
@@ -19,6 +20,10 @@ class FrameBus(Protocol):
 
     def send(self, frame: Frame) -> None: ...
 
+    def send_all(self, frames: Iterable[Frame]) -> None:
+        """Send in this order; when one fails, none behind it is sent."""
+        ...
+
     def recv(self, deadline_s: float) -> Frame:
         """The next frame, stamped at reception. Raises TransportTimeout when `deadline_s` passes without
         one.
@@ -30,6 +35,17 @@ class FrameBus(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+class OneByOne:
+    """`FrameBus.send_all` where there is no faster way."""
+
+    def send(self, frame: Frame) -> None:
+        raise NotImplementedError
+
+    def send_all(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self.send(frame)
 
 
 class ByteStream(Protocol):

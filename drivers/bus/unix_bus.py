@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import select
 import socket
+from collections import deque
+from collections.abc import Iterable
 
 from drivers import clock
-from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, Frame
+from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, MOST_FRAMES, Frame
 from drivers.device import BusOff, TransportLost, TransportTimeout
 
 
@@ -20,6 +22,7 @@ class UnixFrameBus:
     def __init__(self, name: str, path: str) -> None:
         self.name = name
         self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "garbled": 0, "tx_full": 0}
+        self._arrived: deque[Frame] = deque()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.connect(path)
@@ -30,42 +33,28 @@ class UnixFrameBus:
         self._socket.setblocking(False)
 
     def send(self, frame: Frame) -> None:
-        try:
-            with clock.request():
-                self._socket.send(frame.pack())
-        except BlockingIOError as error:
-            self.counters["tx_full"] += 1
-            raise TransportTimeout(
-                self.name, "transmit queue is full", "the emulated bus has stopped"
-            ) from error
-        except OSError as error:
-            raise self._lost(error) from error
-        self.counters["tx"] += 1
+        self._put(frame.pack(), 1)
+
+    def send_all(self, frames: Iterable[Frame]) -> None:
+        wires = [frame.pack() for frame in frames]
+        for start in range(0, len(wires), MOST_FRAMES):
+            part = wires[start : start + MOST_FRAMES]
+            self._put(b"".join(part), len(part))
 
     def poll(self) -> Frame | None:
-        while True:
-            try:
-                wire = self._socket.recv(FRAME_BYTES)
-            except BlockingIOError:
-                return None
-            except OSError as error:
-                raise self._lost(error) from error
-            if not wire:
-                raise self._lost(OSError("end of file"))
-            try:
-                frame = Frame.unpack(wire, clock.now())
-            except ValueError:
-                self.counters["garbled"] += 1
-                continue
+        arrived = self._arrived
+        while arrived or self._fetch():
+            frame = arrived.popleft()
             if not frame.error:
-                self.counters["rx"] += 1
                 return frame
-            self.counters["error_frames"] += 1
             if frame.can_id & ERROR_BUS_OFF:
                 hint = "check wiring and bit rate, then reopen the bench"
                 raise BusOff(self.name, "the CAN controller has left the bus", hint)
+        return None
 
     def recv(self, deadline_s: float) -> Frame:
+        if self._arrived and not self._arrived[0].error:
+            return self._arrived.popleft()
         while (frame := self.poll()) is None:
             left = clock.wait_s(deadline_s)
             if left <= 0:
@@ -75,6 +64,37 @@ class UnixFrameBus:
 
     def close(self) -> None:
         self._socket.close()
+
+    def _put(self, message: bytes, frames: int) -> None:
+        try:
+            with clock.request():
+                self._socket.send(message)
+        except BlockingIOError as error:
+            self.counters["tx_full"] += 1
+            raise TransportTimeout(
+                self.name, "transmit queue is full", "the emulated bus has stopped"
+            ) from error
+        except OSError as error:
+            raise self._lost(error) from error
+        self.counters["tx"] += frames
+
+    def _fetch(self) -> bool:
+        """Take the next message; False when there is none. All its frames arrived with it, so they have one stamp."""
+        try:
+            message = self._socket.recv(MOST_FRAMES * FRAME_BYTES)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._lost(error) from error
+        if not message:
+            raise self._lost(OSError("end of file"))
+        frames, garbled = Frame.split(message, clock.now())
+        errors = sum([frame.error for frame in frames])
+        self.counters["rx"] += len(frames) - errors
+        self.counters["error_frames"] += errors
+        self.counters["garbled"] += garbled
+        self._arrived.extend(frames)
+        return True
 
     def _lost(self, error: OSError) -> TransportLost:
         hint = "restart the emulated devices, then reopen the bench"

@@ -2,8 +2,8 @@
 channel="/run/…/can0.sock")``.
 
 Any program that speaks python-can (``candump``-like viewers, the PyPI `canopen` stack) can join the emulated
-bus through this plug-in, on a kernel without vcan and without privileges. One frame is one 16-byte ``struct
-can_frame`` on an AF_UNIX SOCK_SEQPACKET socket, so frames are never split or merged.
+bus through this plug-in, on a kernel without vcan and without privileges. On its AF_UNIX SOCK_SEQPACKET socket a
+message carries whole ``struct can_frame`` of 16 bytes, so frames are never split.
 """
 
 from __future__ import annotations
@@ -12,18 +12,23 @@ import errno
 import select
 import socket
 import time
+from collections import deque
 from typing import Any
 
 import can
 
-from drivers.bus.frame import FRAME_BYTES, Frame
+from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, Frame
 
 
 class UnixCanBus(can.BusABC):
-    """A seat at the hub (`drivers.bus.can_hub`) that listens at the socket path `channel`."""
+    """A seat at the hub (`drivers.bus.can_hub`) that listens at the socket path `channel`.
+
+    Without `fileno`: frames of a message that has been read wait in here, where nobody who polls a descriptor sees them.
+    """
 
     def __init__(self, channel: str, can_filters: Any = None, **_ignored: Any) -> None:
         self.channel_info = f"pilotbench CAN hub at {channel}"
+        self._arrived: deque[Frame] = deque()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.connect(channel)
@@ -51,26 +56,13 @@ class UnixCanBus(can.BusABC):
             raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
 
     def _recv_internal(self, timeout: float | None) -> tuple[can.Message | None, bool]:
-        try:
-            wire = self._socket.recv(FRAME_BYTES)
-        except BlockingIOError:
+        if not self._arrived and not self._fetch():
             if timeout is not None and timeout <= 0:
                 return None, False
-            if not select.select((self._socket,), (), (), timeout)[
-                0
-            ]:  # poll() would round up to milliseconds
+            # poll() would round up to milliseconds
+            if not select.select((self._socket,), (), (), timeout)[0] or not self._fetch():
                 return None, False
-            try:
-                wire = self._socket.recv(FRAME_BYTES)
-            except BlockingIOError:
-                return None, False
-            except OSError as error:
-                raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
-        except OSError as error:
-            raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
-        if not wire:
-            raise can.CanOperationError("the CAN hub closed the connection", errno.EPIPE)
-        frame = Frame.unpack(wire)
+        frame = self._arrived.popleft()
         return can.Message(
             timestamp=time.time(),  # python-can's convention; `CanBus` stamps with the monotonic clock itself
             arbitration_id=frame.can_id,
@@ -81,8 +73,19 @@ class UnixCanBus(can.BusABC):
             channel=self.channel_info,
         ), False
 
-    def fileno(self) -> int:
-        return self._socket.fileno()
+    def _fetch(self) -> bool:
+        """Take the next message that has a frame; False when there is none."""
+        while not self._arrived:
+            try:
+                message = self._socket.recv(MOST_FRAMES * FRAME_BYTES)
+            except BlockingIOError:
+                return False
+            except OSError as error:
+                raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
+            if not message:
+                raise can.CanOperationError("the CAN hub closed the connection", errno.EPIPE)
+            self._arrived.extend(Frame.split(message)[0])
+        return True
 
     def shutdown(self) -> None:
         super().shutdown()

@@ -7,11 +7,14 @@ the drive walks to "operation enabled" or out of it. One step a cycle; nothing h
 from __future__ import annotations
 
 from enum import Enum, IntEnum
+from functools import lru_cache
 
 from drivers.device import DeviceState, Mode
 
 
 class State(Enum):
+    __hash__ = object.__hash__  # members are singletons, and Enum's own is written in Python
+
     NOT_READY = "not ready to switch on"
     SWITCH_ON_DISABLED = "switch on disabled"
     READY_TO_SWITCH_ON = "ready to switch on"
@@ -32,6 +35,11 @@ STATE_MASKS = (
     (0x6F, 0x07, State.QUICK_STOP_ACTIVE),
     (0x4F, 0x0F, State.FAULT_REACTION_ACTIVE),
     (0x4F, 0x08, State.FAULT),
+)
+
+#: By statusword & 6Fh, for the hot path.
+_STATES = tuple(
+    next((state for mask, value, state in STATE_MASKS if word & mask == value), None) for word in range(0x70)
 )
 
 
@@ -93,25 +101,33 @@ ABORT_NO_ACTION, ABORT_FAULT, ABORT_DISABLE_VOLTAGE, ABORT_QUICK_STOP = 0, 1, 2,
 
 def state_of(statusword: int) -> State:
     """Raises ValueError for a combination of bits that the profile does not know."""
-    for mask, value, state in STATE_MASKS:
-        if statusword & mask == value:
-            return state
-    raise ValueError(f"statusword 0x{statusword:04X} names no state of CiA 402")
+    state = _STATES[statusword & 0x6F]
+    if state is None:
+        raise ValueError(f"statusword 0x{statusword:04X} names no state of CiA 402")
+    return state
+
+
+_UNWILLING = (State.NOT_READY, State.FAULT, State.FAULT_REACTION_ACTIVE)
+_NEXT_CONTROLWORD = {
+    state: int(Control.DISABLE_VOLTAGE)
+    if state in _UNWILLING
+    else int(Control.SHUTDOWN)
+    if state is State.SWITCH_ON_DISABLED
+    else int(Control.SWITCH_ON)
+    if state is State.READY_TO_SWITCH_ON
+    else int(Control.ENABLE_OPERATION)  # switched on, enabled already, or quick stop active (transition 16)
+    for state in State
+}
 
 
 def controlword_towards(state: State, enabled: bool) -> int:
     """Next controlword on the way to operation enabled, or to torque off (disable voltage: the power stage
     opens at once).
     """
-    if not enabled or state in (State.NOT_READY, State.FAULT, State.FAULT_REACTION_ACTIVE):
-        return Control.DISABLE_VOLTAGE
-    if state is State.SWITCH_ON_DISABLED:
-        return Control.SHUTDOWN
-    if state is State.READY_TO_SWITCH_ON:
-        return Control.SWITCH_ON
-    return Control.ENABLE_OPERATION  # switched on, enabled already, or quick stop active (transition 16)
+    return _NEXT_CONTROLWORD[state] if enabled else 0x00
 
 
+@lru_cache(256)
 def transition(state: State, controlword: int, *, reset_edge: bool = False) -> State:
     """Where the controlword takes a drive (transitions 2–12, 15, 16); `reset_edge` is a rising bit 7.
 

@@ -51,6 +51,16 @@ _RESET_TRIES = 100
 #: Cycles after its start in which homing may still show the outcome of the last one.
 _HOMING_CYCLES = 4
 _FAULTS = (State.FAULT, State.FAULT_REACTION_ACTIVE)
+# For the hot path: looking a member up in its enumeration takes 0.2 µs, some 200 times a cycle.
+_ENABLED, _NOT_READY, _MAY_FLOW = State.OPERATION_ENABLED, State.NOT_READY, DeviceState.ENABLED
+_PP, _HM, _QUICK_STOP, _HALT, _START_HOMING = (
+    Operation.PP,
+    Operation.HM,
+    int(Control.QUICK_STOP),
+    int(Control.HALT),
+    int(Control.START_HOMING),
+)
+_POSITION, _VELOCITY, _TORQUE = Mode.POSITION, Mode.VELOCITY, Mode.TORQUE
 
 
 class Cia402Drive(CanopenNode):
@@ -97,6 +107,10 @@ class Cia402Drive(CanopenNode):
             for n, (mode, names) in enumerate(model.rpdos.items())
         }
         self._digits = {mode: scaled.digit for mode, scaled in model.targets.items()}
+        # By TPDO, where in it: mode display, statusword.
+        self._places = tuple(
+            (_place(names, "mode_display"), _place(names, "statusword")) for names in model.tpdos
+        )
         self._cycle_s = 0.0
 
     # ── capabilities ──
@@ -108,7 +122,7 @@ class Cia402Drive(CanopenNode):
         if self.fault is not None:
             return DeviceState.FAULT
         found = device_state(self.power_state)
-        if found is DeviceState.ENABLED and self._wanted is not None and not self._in_mode(self._wanted):
+        if found is _MAY_FLOW and self._wanted is not None and not self._in_mode(self._wanted):
             return DeviceState.READY  # the mode is still being changed
         return found
 
@@ -297,27 +311,27 @@ class Cia402Drive(CanopenNode):
         """This cycle's set-point frame. Raises CommandRefused for a set-point outside the limits or of
         another mode.
         """
-        state = self.power_state or State.NOT_READY
+        state = self.power_state or _NOT_READY
         wanted = self._operation()
         if wanted is not None and self._enable_until_s == math.inf:
             self._enable_until_s = now_s + self._enable_timeout_s
-        enabled = state is State.OPERATION_ENABLED and wanted is not None and self.mode_display == wanted
+        enabled = state is _ENABLED and wanted is not None and self.mode_display == wanted
         moves = enabled and command is not None and not self._homing
         target = self._checked(command) if moves and command is not None else self._resting_target(state)
         digits = round(target / self._digits[self._mode])
-        if self._mode is Mode.POSITION:
+        if self._mode is _POSITION:
             digits = wrap_i32(digits)
         word = controlword_towards(state, wanted is not None)
         if self._quick_stopping and self.torque_may_flow:
-            word = Control.QUICK_STOP
-        elif enabled and wanted is Operation.PP:
+            word = _QUICK_STOP
+        elif enabled and wanted is _PP:
             handshake, digits = self._hand_over(digits if moves else None, now_s)
             word |= handshake
-        elif enabled and wanted is Operation.HM:
-            word |= Control.START_HOMING
+        elif enabled and wanted is _HM:
+            word |= _START_HOMING
             self._homing_cycles = (self._homing_cycles or 0) + 1
         if self._halted:
-            word |= Control.HALT
+            word |= _HALT
         can_id, layout = self._rpdo[self._mode]
         return Frame(can_id, layout.pack(word, wanted or self.model.operations[self._mode], digits))
 
@@ -335,7 +349,7 @@ class Cia402Drive(CanopenNode):
     def _operation(self) -> Operation | None:
         """The operation mode that torque is wanted in."""
         if self._homing:
-            return Operation.HM
+            return _HM
         return None if self._wanted is None else self.model.operations[self._wanted]
 
     def _checked(self, command: Command) -> float:
@@ -343,7 +357,7 @@ class Cia402Drive(CanopenNode):
             raise CommandRefused(
                 self.name, f"a {command.mode} set-point while it is enabled for {self._wanted}"
             )
-        if command.mode is not Mode.POSITION:
+        if command.mode is not _POSITION:
             if not abs(command.value) <= self.limits[command.mode]:
                 raise CommandRefused(
                     self.name,
@@ -351,7 +365,7 @@ class Cia402Drive(CanopenNode):
                 )
         else:
             last = self.values["position"] if self._last_target is None else self._last_target
-            step = self.limits[Mode.VELOCITY] * self._cycle_s
+            step = self.limits[_VELOCITY] * self._cycle_s
             if (
                 not abs(command.value - last) <= 4.0 * step
             ):  # the set-point may have skipped cycles, but never jumps
@@ -363,23 +377,23 @@ class Cia402Drive(CanopenNode):
 
     def _resting_target(self, state: State) -> float:
         """A set-point that changes nothing, so that the moment of enabling is without a bump."""
-        if self._mode is Mode.TORQUE and state is not State.OPERATION_ENABLED:
+        if self._mode is _TORQUE and state is not _ENABLED:
             return 0.0
         value = self.values[self._mode.value]
         if math.isnan(value):
             return 0.0
-        if self._mode is Mode.POSITION:
+        if self._mode is _POSITION:
             return value
         limit = self.limits[self._mode]
         return max(-limit, min(limit, value))
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
-        names = self.model.tpdos[number]
-        if "mode_display" in names:
-            self.mode_display = digits[names.index("mode_display")]
-        if "statusword" not in names:
+        mode_at, status_at = self._places[number]
+        if mode_at is not None:
+            self.mode_display = digits[mode_at]
+        if status_at is None:
             return
-        self._statusword = digits[names.index("statusword")]
+        self._statusword = digits[status_at]
         try:
             self.power_state = state_of(self._statusword)
         except ValueError:
@@ -392,19 +406,19 @@ class Cia402Drive(CanopenNode):
             self._await_cause(now_s)
         if wanted is None or self.lost or state in _FAULTS:
             return
-        if state is State.OPERATION_ENABLED and self.mode_display == wanted:
+        if state is _ENABLED and self.mode_display == wanted:
             self._was_enabled = True
             if now_s - self._handed_s > self._enable_timeout_s:
                 self.fail(
                     "does not acknowledge a set-point", 0xFF03, "see its display, then reopen the bench"
                 )
-        elif self._was_enabled and state is not State.OPERATION_ENABLED:
+        elif self._was_enabled and state is not _ENABLED:
             self.fail(
                 f"switched off by itself ({state.value if state else 'unknown state'})",
                 0xFF01,
                 "see its error history",
             )
-        elif not self._was_enabled and now_s > self._enable_until_s and state is State.OPERATION_ENABLED:
+        elif not self._was_enabled and now_s > self._enable_until_s and state is _ENABLED:
             self.fail(
                 f"refuses operation mode {wanted.name} (6061h stays {self.mode_display})",
                 0xFF04,
@@ -435,4 +449,8 @@ class Cia402Drive(CanopenNode):
     @property
     def torque_may_flow(self) -> bool:
         """True unless the drive is known to have its power stage off."""
-        return self.power_state is None or device_state(self.power_state) is DeviceState.ENABLED
+        return self.power_state is None or device_state(self.power_state) is _MAY_FLOW
+
+
+def _place(names: tuple[str, ...], name: str) -> int | None:
+    return names.index(name) if name in names else None

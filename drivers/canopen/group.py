@@ -66,6 +66,7 @@ _BARRIERS = tuple(
     bytes((0x40, index & 0xFF, index >> 8, subindex)) + bytes(4)
     for index, subindex in (*((0x1018, n) for n in range(5)), (0x1000, 0), (0x1001, 0), (0x1017, 0))
 )
+_GOOD = Quality.GOOD
 
 #: Upload of 603Fh, and how its answer begins.
 _ASK_ERROR_CODE, _ERROR_CODE = bytes.fromhex("403F600000000000"), bytes.fromhex("4B3F6000")
@@ -102,6 +103,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
         open_bus: Callable[[str, str, int], FrameBus] = open_can,
     ) -> None:
         super().__init__(name, nodes, columns, uri=uri, bitrate=bitrate, period_s=period_s, open_bus=open_bus)
+        self._nodes = tuple(nodes)
         self._drives = tuple(node for node in nodes if isinstance(node, Cia402Drive))
         self._watchdog_s, self._heartbeat_s = watchdog_s, watchdog_s / 8.0
         self._patience_s, self._lost_s, self._collect_s = patience_s, lost_s, 0.75 * period_s
@@ -300,22 +302,22 @@ class CanopenGroup(CanGroup[CanopenNode]):
         now = self._clock.tick(clock.now())
         # All set-points are checked before the first is sent.
         frames = [drive.rpdo(commands.get(drive.name), now) for drive in self._drives]
-        for frame in frames:
-            self._send(frame)
+        frames.append(SYNC)
         turn.waiting = 0
         turn.given_up.clear()
-        for node in self._members.values():
+        for node in self._nodes:
             count = len(node.fresh)
-            node.fresh[:] = [False] * count
+            node.fresh[:] = (False,) * count
             if node.answers_sync:
                 turn.waiting += count
-        self._send(SYNC)
+        self._send_all(frames)
         stamp = clock.now()
         turn.collecting = True
         deadline = stamp + self._collect_s
+        recv, handle = bus.recv, self._handle
         try:
             while turn.waiting > 0:
-                self._handle(bus.recv(deadline))
+                handle(recv(deadline))
         except TransportTimeout:
             self._wait_for_barriers()
         finally:
@@ -386,10 +388,11 @@ class CanopenGroup(CanGroup[CanopenNode]):
                     turn.barriers.pop(node.node, None)
 
     def _row(self, stamp: float) -> Row:
-        values, quality = [], []
-        for node, signal in self._columns:
-            value = node.values[signal]
-            values.append(value)
+        values = [node.values[signal] for node, signal in self._columns]
+        if all(node.good for node in self._nodes):
+            return Row(stamp, values, [_GOOD] * len(values))
+        quality = []
+        for (node, signal), value in zip(self._columns, values, strict=True):
             if not node.is_fresh(signal):
                 quality.append(Quality.BAD if math.isnan(value) else Quality.STALE)
             else:
@@ -416,7 +419,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
     def _check(self, now: float) -> None:
         """`now` on the awake clock."""
         first = None
-        for node in self._members.values():
+        for node in self._nodes:
             node.check_heartbeat(now)
             if isinstance(node, Cia402Drive):
                 node.check_power(now)
@@ -435,13 +438,21 @@ class CanopenGroup(CanGroup[CanopenNode]):
         process_data = self._tpdos.get(can_id)
         if process_data is not None:
             node, number = process_data
-            if self._awaited(node, number):
+            turn = self._round
+            # It must be the answer to this cycle's SYNC and nothing else. Not of a node that is lost or not operational:
+            # nobody waits for it, so nothing tells its cycles apart.
+            if (
+                turn.collecting
+                and not node.fresh[number]
+                and node.answers_sync
+                and node.node not in turn.given_up
+            ):
                 node.accept(number, frame.data)
                 if node.fresh[number]:
-                    self._round.waiting -= 1
+                    turn.waiting -= 1
             else:  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
                 node.counters["late"] += 1
-                self._round.doubled |= node.fresh[number]
+                turn.doubled |= node.fresh[number]
             return
         beating = self._heartbeats.get(can_id)
         if beating is not None:
@@ -452,19 +463,6 @@ class CanopenGroup(CanGroup[CanopenNode]):
             self._pass_barrier(self._answers[can_id], frame.data)
         else:
             self._foreign += 1
-
-    def _awaited(self, node: CanopenNode, number: int) -> bool:
-        """Whether TPDO `number` of a node can only be the answer to the SYNC of this cycle.
-
-        Not of a node that is lost or not operational: nobody waits for it, so nothing tells its cycles apart.
-        """
-        turn = self._round
-        return (
-            turn.collecting
-            and node.answers_sync
-            and not node.fresh[number]
-            and node.node not in turn.given_up
-        )
 
     def _pass_barrier(self, node: CanopenNode, response: bytes) -> None:
         """The node has answered the barrier: process data that is not here by now will not come."""

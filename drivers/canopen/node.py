@@ -28,6 +28,7 @@ from drivers.device import DeviceFault, DeviceState, DriverError, Identity, Iden
 PDO_DISABLED = 0x8000_0000
 #: Transmission type 1 (CiA 301, table 72): applied or sent with every SYNC.
 EVERY_SYNC = 1
+_OPERATIONAL = NmtState.OPERATIONAL
 
 #: What a counted object stands for: a counter without an end, one bit.
 Reader = Callable[[int], int]
@@ -182,9 +183,10 @@ class CanopenNode:
             self.counters["nak"] += 1
             return
         self.fresh[number] = True
+        values = self.values
         for position, signal, digit, reader in self._readers[number]:
             count = digits[position]
-            self.values[signal] = (reader(count) if reader is not None else count) * digit
+            values[signal] = (count if reader is None else reader(count)) * digit
         self._take(number, digits)
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
@@ -192,6 +194,11 @@ class CanopenNode:
         names = self.model.tpdos[number]
         if self.model.status is not None and self.model.status in names:
             self.bad = digits[names.index(self.model.status)] != 0
+
+    @property
+    def good(self) -> bool:
+        """All its process data answers this cycle's SYNC, and it does not say that they are wrong."""
+        return not self.bad and False not in self.fresh
 
     def is_fresh(self, signal: str) -> bool:
         return self.fresh[self._pdo_of[signal]]
@@ -248,7 +255,7 @@ class CanopenNode:
 
     @property
     def answers_sync(self) -> bool:
-        return not self.lost and self.nmt_state is NmtState.OPERATIONAL
+        return not self.lost and self.nmt_state is _OPERATIONAL
 
     @property
     def heartbeat_id(self) -> int:

@@ -1,7 +1,7 @@
 """Dynamixel master over a serial line: one request at a time, and answers whose time is known.
 
 How long an answer may take follows from baud rate, lengths, the device's return delay and what the adapter adds, never from a
-constant; the wait is in the kernel, not in a loop. Protocol 2.0 has no transaction numbers. Against an earlier answer
+constant; the wait is in the kernel, but for the last moment. Protocol 2.0 has no transaction numbers. Against an earlier answer
 that is taken for a new one: input is thrown away before every request, an answer that is complete sooner than the wire
 can carry it is refused, and behind both stand the device's own clock (`telemetry`) and a ping after every miss (`group`).
 """

@@ -1,8 +1,8 @@
 """An emulated CANopen device: NMT, heartbeat, SDO, mappable PDOs, EMCY and heartbeat consumer (CiA 301).
 
 Built from the same model table as the driver, but not from the driver's code: the two meet on the wire only.
-Process data is exchanged in two phases, so that all devices of a bus latch the plant at one instant: `latch`
-for everybody, then `answer`.
+Process data is exchanged in three phases, so that all devices of a bus latch the plant at one instant, and nobody's
+answer waits for another's computing: `latch` for everybody, then `answer`, then `act`.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ PDO_COUNT = 4
 _DISABLED = 0x8000_0000
 _HEARTBEAT_ERROR = 0x8130
 _COMMUNICATION_ERROR = 0x11  # error register 1001h: generic and communication
+_OPERATIONAL = NmtState.OPERATIONAL
 
 Mapped = tuple[tuple[Slot, ...], PdoLayout]
 
@@ -55,6 +56,7 @@ class EmulatedNode:
         self._send = send
         self._serial = serial
         self.mute_tpdo = False  # fault injection: the device no longer answers SYNC
+        self.on_rewired: Callable[[], None] = lambda: None  # told that `hears` may answer differently
         self.now_s = 0.0
         self._power_up()
 
@@ -71,6 +73,7 @@ class EmulatedNode:
         self._consumer_s = 0.0
         self._next_heartbeat_s = math.inf
         self._master_heard_s: float | None = None
+        self.on_rewired()
 
     def start(self, now_s: float) -> None:
         """Boot up: announce, then wait pre-operational."""
@@ -118,22 +121,30 @@ class EmulatedNode:
         if handler is not None and not (frame.extended or frame.remote or frame.error):
             handler(frame.data)
 
+    def hears(self, can_id: int) -> bool:
+        """The acceptance filter of its controller."""
+        if self._wiring is None:
+            self._wiring = self._wire()
+        return can_id in self._wiring
+
     def latch(self, now_s: float) -> None:
         """SYNC, first phase: read the plant."""
         self.now_s = now_s
         self.sample()
 
-    def answer(self, now_s: float) -> None:
-        """SYNC, second phase: send what was latched, then act on the set-points received since the last
-        SYNC.
-        """
-        if self.nmt_state is not NmtState.OPERATIONAL:
+    def answer(self) -> None:
+        """SYNC, second phase: send what was latched."""
+        if self.nmt_state is not _OPERATIONAL:
             return
         if not self.mute_tpdo:
             for can_id, slots, layout in self._sent():
                 self._send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
-        self._apply_rpdos()
-        self.actuate()
+
+    def act(self) -> None:
+        """SYNC, third phase: act on the set-points received since the last SYNC."""
+        if self.nmt_state is _OPERATIONAL:
+            self._apply_rpdos()
+            self.actuate()
 
     def emergency(self, code: int, register: int) -> None:
         self.objects.put(0x1001, 0, register)
@@ -181,7 +192,7 @@ class EmulatedNode:
             self._send(Frame(SDO_SERVER_BASE + self.node, response))
 
     def _rpdo_received(self, number: int, data: bytes) -> None:
-        if self.nmt_state is not NmtState.OPERATIONAL:
+        if self.nmt_state is not _OPERATIONAL:
             return
         self._rpdo_data[number] = data
         if self.objects.get(0x1400 + number, 2) >= 254:  # event-driven: at once
@@ -256,6 +267,7 @@ class EmulatedNode:
         """The configuration has changed: what was derived from it is derived again when needed."""
         self._wiring, self._tpdos = None, None
         self._mappings.clear()
+        self.on_rewired()
 
     def _producer_s(self) -> float:
         return self.objects.get(0x1017) / 1000.0

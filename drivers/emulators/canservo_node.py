@@ -27,12 +27,6 @@ class EmulatedCanServo:
     def start(self, now_s: float) -> None:
         """Power-up."""
 
-    def latch(self, now_s: float) -> None:
-        """These devices know no SYNC."""
-
-    def answer(self, now_s: float) -> None:
-        """These devices know no SYNC."""
-
     def next_due(self) -> float:
         return math.inf if self._fed_s is None or self.watchdog_s <= 0.0 else self._fed_s + self.watchdog_s
 

@@ -51,12 +51,6 @@ class EmulatedDbcSensor:
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """It listens to nobody."""
 
-    def latch(self, now_s: float) -> None:
-        """It knows no SYNC."""
-
-    def answer(self, now_s: float) -> None:
-        """It knows no SYNC."""
-
     def excuse(self, frozen_s: float) -> None:
         """It watches nobody."""
 

@@ -41,12 +41,6 @@ class EmulatedCanNode(Protocol):
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """Every frame on the bus but its own and, for CANopen, SYNC (080h)."""
 
-    def latch(self, now_s: float) -> None:
-        """SYNC, first phase: read the plant. A family without SYNC does nothing here."""
-
-    def answer(self, now_s: float) -> None:
-        """SYNC, second phase."""
-
     def next_due(self) -> float:
         """When `tick` wants to be called next: telemetry, heartbeat, watchdog; inf for never."""
         ...
@@ -110,28 +104,37 @@ class CanSeatPlan:
 
 
 class CanRack:
-    """The emulated nodes of one bus: a seat at the hub each, with SYNC shared out in two phases."""
+    """The emulated nodes of one bus: a seat at the hub each, with SYNC shared out in three phases.
+
+    The third, in which the drives compute, begins when the answers are on their way, or the next frame reaches a node.
+    """
 
     def __init__(self, hub: CanHub, around: Surroundings) -> None:
         self.hub, self._around = hub, around
         self._advance, self._loop = around.advance, around.loop
-        self.synchronous = False  # some node is CANopen: 080h is SYNC; elsewhere it is a frame like any other
+        # The CANopen nodes: if there are any, 080h is SYNC; elsewhere it is a frame like any other.
+        self._synchronous: list[EmulatedNode] = []
+        self._acting = False
         self.nodes: dict[str, Any] = {}  # EmulatedCanNode, and what its family adds for tests
         self._seats: dict[str, _NodeSeat] = {}
         self._timer_s = float("inf")
         self._ear = _SyncSeat(self)
-        hub.join(self._ear)
+        hub.join(self._ear, SYNC_ID.__eq__)
 
     def add(self, plan: CanNodePlan) -> None:
-        seat = _NodeSeat()
+        seat = _NodeSeat(self)
 
         def send(frame: Frame) -> None:
             self.hub.transmit(seat, frame, self._loop.clock())
 
         seat.node = node = plan.build(self._around, send)
-        seat.synchronous = isinstance(node, EmulatedNode)
-        self.synchronous = self.synchronous or seat.synchronous
-        self.hub.join(seat)
+        if isinstance(node, EmulatedNode):
+            self._synchronous.append(node)
+            seat.synchronous = True
+            node.on_rewired = self.hub.filters_changed
+            self.hub.join(seat, node.hears)
+        else:
+            self.hub.join(seat)
         self.nodes[plan.name], self._seats[plan.name] = node, seat
 
     def start(self, now_s: float) -> None:
@@ -144,11 +147,20 @@ class CanRack:
         self.hub.leave(self._seats[name])
 
     def on_sync(self, now_s: float) -> None:
+        self.act()
         self._advance(now_s)
-        for node in self.nodes.values():
+        for node in self._synchronous:
             node.latch(now_s)
-        for node in self.nodes.values():
-            node.answer(now_s)
+        for node in self._synchronous:
+            node.answer()
+        self._acting = bool(self._synchronous)
+
+    def act(self) -> None:
+        """The third phase of the last SYNC, unless it is done."""
+        if self._acting:
+            self._acting = False
+            for node in self._synchronous:
+                node.act()
 
     def on_timer(self, now_s: float) -> None:
         if now_s < self._timer_s:
@@ -163,6 +175,9 @@ class CanRack:
     def settle(self, now_s: float) -> None:
         """Move frames, then make sure that the loop comes back in time for the next heartbeat or watchdog."""
         self.hub.pump(now_s)
+        if self._acting:
+            self.act()
+            self.hub.pump(now_s)  # an emergency
         due = min((node.next_due() for node in self.nodes.values()), default=float("inf"))
         hub_due = self.hub.next_due()
         if hub_due is not None:
@@ -175,11 +190,13 @@ class CanRack:
 class _NodeSeat:
     """Hands frames to one node; SYNC is dealt with for all of them together."""
 
-    def __init__(self) -> None:
+    def __init__(self, rack: CanRack) -> None:
+        self._rack = rack
         self.node: EmulatedCanNode | None = None
         self.synchronous = False
 
     def deliver(self, frame: Frame, now_s: float) -> None:
+        self._rack.act()
         if self.node is not None and not (self.synchronous and frame.can_id == SYNC_ID):
             self.node.on_frame(frame, now_s)
 
@@ -189,7 +206,7 @@ class _SyncSeat:
         self._rack = rack
 
     def deliver(self, frame: Frame, now_s: float) -> None:
-        if self._rack.synchronous and frame.can_id == SYNC_ID and not (frame.error or frame.extended):
+        if frame.can_id == SYNC_ID and not (frame.error or frame.extended):
             self._rack.on_sync(now_s)
 
 

@@ -50,6 +50,9 @@ _INDEX_METHODS, _HERE_METHODS = {33: -1, 34: 1}, (35, 37)
 _OFF_AT_ONCE, _SLOW_DOWN, _STAYS = 0, (1, 5), (5, 6)
 _QUICK_STOP_OPTIONS = (0, 1, 2, 5, 6)
 _CLOSED = 0.5
+# For the hot path: looking a member up in its enumeration takes 0.2 µs.
+_ENABLED, _STOPPING, _FAULT = State.OPERATION_ENABLED, State.QUICK_STOP_ACTIVE, State.FAULT
+_POSITION, _VELOCITY, _NEW_SET_POINT = Mode.POSITION, Mode.VELOCITY, int(Control.NEW_SET_POINT)
 _RPM = 2.0 * math.pi / 60.0
 
 PowerEvent = Callable[[str, bool, str, float], None]
@@ -107,36 +110,42 @@ class EmulatedServo(EmulatedNode):
         slots["homing_method"].check = _one_of((0, *_INDEX_METHODS, *_HERE_METHODS))
         slots["mode"].written = self._select_mode
         slots["abort_option"].check = self._supported_abort
+        self._sampled = tuple(
+            (name, scaled.digit, 1 << (scaled.object.bits - 1), slots[scaled.object.name])
+            for name, scaled in self.model.signals.items()
+            if scaled.bit is None
+        )
+        self._contacts = tuple(
+            (name, scaled) for name, scaled in self.model.signals.items() if scaled.bit is not None
+        )
         return objects
 
     # ── process data ──
 
     def sample(self) -> None:
-        for name, scaled in self.model.signals.items():
-            if scaled.bit is not None:
-                if self.sends(scaled.object.name):
-                    self._show_contact(scaled, self.plant.read(self.name, name) > _CLOSED)
-                continue
-            value = self.plant.read(self.name, name)
-            digits = round((value - self._zero if name == "position" else value) / scaled.digit)
+        read = self.plant.read
+        for name, digit, half, slot in self._sampled:
+            value = read(self.name, name)
             if name == "position":
-                self._position_digits = digits
+                self._position_digits = digits = round((value - self._zero) / digit)
                 digits = wrap_i32(digits)
             else:
-                half = 1 << (scaled.object.bits - 1)
-                digits = max(-half, min(half - 1, digits))
-            self._put(scaled.object.name, digits)
+                digits = max(-half, min(half - 1, round(value / digit)))
+            slot.number = digits
+        for name, scaled in self._contacts:
+            if self.sends(scaled.object.name):
+                self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
 
-    def _show_contact(self, scaled: Scaled, closed: bool) -> None:
+    def _show_contact(self, scaled: Scaled, *, closed: bool) -> None:
         mask = 1 << (scaled.bit or 0)
         others = self._get(scaled.object.name) & ~mask
         self._put(scaled.object.name, others | mask if closed else others)
 
     def actuate(self) -> None:
         dt_s, self._acted_s = min(self.now_s - self._acted_s, 0.1), self.now_s
-        if self.power_state is State.QUICK_STOP_ACTIVE:
+        if self.power_state is _STOPPING:
             self._ramp_down(dt_s)
-        elif self.power_state is State.OPERATION_ENABLED:
+        elif self.power_state is _ENABLED:
             operation = self._get("mode_display")
             if operation in _CYCLIC:
                 mode = _QUANTITY[operation]
@@ -224,11 +233,11 @@ class EmulatedServo(EmulatedNode):
     def _target(self, mode: Mode) -> float:
         scaled = self.model.targets[mode]
         digits = self._get(scaled.object.name)
-        if mode is Mode.POSITION:  # the shorter way round, as with 607Bh at its full range
+        if mode is _POSITION:  # the shorter way round, as with 607Bh at its full range
             counted = self._position_digits + wrap_i32(digits - self._position_digits)
             return counted * scaled.digit + self._zero
         fastest, strongest = self._get("max_motor_speed") * _RPM, self._get("max_torque") * scaled.digit
-        limit = fastest if mode is Mode.VELOCITY else strongest
+        limit = fastest if mode is _VELOCITY else strongest
         return max(-limit, min(limit, digits * scaled.digit))
 
     def _ramp_down(self, dt_s: float) -> None:
@@ -269,15 +278,15 @@ class EmulatedServo(EmulatedNode):
 
     def _control(self, word: int) -> None:
         edge = bool(word & 0x80 and not self._controlword & 0x80)
-        if word & ~self._controlword & Control.NEW_SET_POINT:
+        if word & ~self._controlword & _NEW_SET_POINT:
             self._edge = True
         self._controlword = word
         old, new = self.power_state, transition(self.power_state, word, reset_edge=edge)
-        if new is State.QUICK_STOP_ACTIVE and old is not new:
+        if new is _STOPPING and old is not new:
             self._stop_speed, self._acted_s = self.plant.read(self.name, "velocity"), self.now_s
             if self._get("quick_stop_option") == _OFF_AT_ONCE:
                 new = State.SWITCH_ON_DISABLED
-        if old is State.FAULT and new is not old:
+        if old is _FAULT and new is not old:
             self._put("error_code", 0)
             self.emergency(0, 0)
         if new is not old:

@@ -119,30 +119,34 @@ class RtuMaster:
     def _transact(
         self, device: str, unit: int, request: bytes, timeout_s: float, counters: dict[str, int]
     ) -> Answer:
-        clock.sleep_until(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
-        counters["stray"] += self._stream.drain()
         frame = _framed(unit, request) if request[0] in READS else _frame(unit, request)
-        begin = clock.now()
+        clock.sleep_until(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
+        stray = self._stream.drain()
+        begin = heard = clock.now()
+        self._stream.write(frame.adu)
+        # All else while the device is at work.
+        counters["stray"] += stray
         deadline = begin + self.wire_s(len(frame.adu) + frame.expected) + timeout_s + self.latency_s
         sent = begin + self.wire_s(len(frame.adu)) if self._honest_wire else -math.inf
         search = _Search(unit, frame.echo, frame.expected, sent, self._byte_s)
-        self._stream.write(frame.adu)
         awake: AwakeClock | None = None  # counts from the first slice in which nothing came
         try:
-            while (pdu := search.found()) is None:
+            while (pdu := search.found(heard)) is None:
                 now = clock.now()
                 try:
                     search.buffer += self._stream.read_exactly(search.missing(), now + _SLICE_S)
                 except TransportTimeout:
+                    heard = clock.now()
                     awake = awake or AwakeClock(_SLICE_S, now)
-                    if begin + awake.tick(clock.now()) >= deadline:
+                    if begin + awake.tick(heard) >= deadline:
                         raise self._failed(device, unit, search, counters) from None
                 else:
+                    heard = clock.now()
                     if awake is not None:
-                        awake.tick(clock.now())
+                        awake.tick(heard)
         finally:
-            self._quiet_from_s = end = clock.now()
-            self.busy_s += end - begin + self.gap_s
+            self._quiet_from_s = heard
+            self.busy_s += heard - begin + self.gap_s
         counters["stray"] += search.skipped
         if pdu[0] & 0x80:
             counters["nak"] += 1
@@ -190,8 +194,8 @@ class _Search:
         """How many more bytes are needed at least."""
         return max(self._size() - len(self.buffer), 1)
 
-    def found(self) -> bytes | None:
-        """The answer's PDU as soon as it is complete."""
+    def found(self, heard_s: float) -> bytes | None:
+        """The answer's PDU as soon as it is complete; the last bytes were there at `heard_s`."""
         while True:
             buffer = self.buffer
             while len(buffer) >= 2 and not (buffer[0] == self._unit and buffer[1] & 0x7F == self._function):
@@ -206,7 +210,7 @@ class _Search:
                 continue
             if not pdu[0] & 0x80 and not pdu.startswith(self._echo):  # of another length, or another write
                 self._skip(1)
-            elif clock.now() < self._sent_s + 0.95 * size * self._byte_s:  # the answer to an earlier request
+            elif heard_s < self._sent_s + 0.95 * size * self._byte_s:  # the answer to an earlier request
                 self.early += 1
                 self._skip(size)
             else:

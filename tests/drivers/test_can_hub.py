@@ -106,3 +106,41 @@ def test_silence_and_bus_off() -> None:
     hub.transmit(a, Frame(1), 2.0)
     hub.pump(2.0)
     assert len(b.heard) == 1
+
+
+def test_a_seat_hears_what_passes_its_filter_and_the_filter_may_change() -> None:
+    hub, a, _, _ = bus()
+    wanted = {0x181}
+    filtered = Listener()
+    hub.join(filtered, wanted.__contains__)
+    for can_id in (0x181, 0x182):
+        hub.transmit(a, Frame(can_id), 0.0)
+    hub.transmit(a, Frame(0x182, extended=True), 0.0)
+    hub.pump(0.0)
+    assert [(f.can_id, f.extended) for f, _ in filtered.heard] == [(0x181, False), (0x182, True)]
+    wanted.add(0x182)
+    hub.filters_changed()
+    hub.transmit(a, Frame(0x182), 0.0)
+    hub.pump(0.0)
+    assert filtered.ids == [0x181, 0x182, 0x182]
+
+
+def test_frames_of_a_seat_that_left_are_gone_and_its_place_is_a_new_one() -> None:
+    hub, a, b, c = bus()
+    hub.transmit(a, Frame(0x100), 0.0)
+    hub.leave(a)
+    hub.join(a)
+    hub.transmit(a, Frame(0x200), 0.0)
+    hub.transmit(b, Frame(0x300), 0.0)
+    hub.pump(0.0)
+    assert c.ids == [0x200, 0x300]
+
+
+def test_it_tells_once_when_there_is_nothing_left_to_deliver() -> None:
+    hub, a, b, _ = bus()
+    told: list[int] = []
+    hub.on_idle = lambda: told.append(len(b.heard))
+    for can_id in range(3):
+        hub.transmit(a, Frame(can_id), 0.0)
+    hub.pump(0.0)
+    assert told == [3]

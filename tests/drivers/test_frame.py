@@ -51,3 +51,17 @@ def test_worst_case_bits_of_davis() -> None:
     for length in range(9):
         assert wire_bits(length) == 55 + 10 * length
         assert wire_bits(length, extended=True) == 80 + 10 * length
+
+
+@given(st.lists(frames, max_size=8), st.floats(0.0, 1e6))
+def test_a_message_carries_frames_in_their_order(sent: list[Frame], stamp_s: float) -> None:
+    found, garbled = Frame.split(b"".join(frame.pack() for frame in sent), stamp_s)
+    assert found == [frame._replace(stamp_s=stamp_s) for frame in sent]
+    assert garbled == 0
+
+
+def test_what_is_no_frame_is_left_out_of_a_message() -> None:
+    good = Frame(0x181, b"\x01")
+    found, garbled = Frame.split(good.pack() + bytes(4) + b"\x09" + bytes(11) + good.pack())
+    assert (found, garbled) == ([good, good], 1)
+    assert Frame.split(good.pack() + b"\x00") == ([], 1)

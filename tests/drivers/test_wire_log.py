@@ -18,8 +18,8 @@ from drivers.device import TransportLost
 def frames() -> st.SearchStrategy[Frame]:
     data = st.binary(max_size=8)
     return st.one_of(
-        st.builds(Frame, st.integers(0, 0x7FF), data),
-        st.builds(Frame, st.integers(0, 0x1FFF_FFFF), data, st.just(True)),
+        st.builds(lambda n, d: Frame(n, d), st.integers(0, 0x7FF), data),
+        st.builds(lambda n, d: Frame(n, d, True), st.integers(0, 0x1FFF_FFFF), data),
         st.builds(lambda n, extended: Frame(n, b"", extended, True), st.integers(0, 0x7FF), st.booleans()),
         st.builds(lambda n: Frame(n, bytes(8), error=True), st.integers(0, 0x1FF)),
     )

@@ -26,7 +26,7 @@ import random
 import threading
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -171,6 +171,10 @@ class Spy:
     def send(self, frame: Frame) -> None:
         self._sent(frame)
         self._wire.send(frame)
+
+    def send_all(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self.send(frame)
 
     def write(self, data: bytes) -> None:
         self._sent(bytes(data))

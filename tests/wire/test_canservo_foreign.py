@@ -127,7 +127,7 @@ def mock(tmp_path: Path) -> Iterator[str]:
     async def live() -> None:
         bus = can.Bus(interface="pilotbench", channel=str(server.path))
         device = ODriveCANMock(axis_id=0, can_bus=bus)
-        # Its reader is told by a thread, which does not wake the loop: let the loop itself watch the socket.
+        # Its reader is told by a thread, which does not wake the loop: give the notifier the loop, then it does.
         device.notifier.stop()  # and its reader with it
         device.can_reader = can.AsyncBufferedReader()
         device.notifier = can.Notifier(bus, [device.can_reader], loop=asyncio.get_running_loop())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pytest
@@ -35,6 +35,10 @@ class Overheard:
     def send(self, frame: Frame) -> None:
         self._sent.append(frame)
         self._bus.send(frame)
+
+    def send_all(self, frames: Iterable[Frame]) -> None:
+        for frame in frames:
+            self.send(frame)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._bus, name)

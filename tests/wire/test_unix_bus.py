@@ -1,0 +1,79 @@
+"""Several frames in one message of the emulated bus: nobody loses, repeats or reorders any."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import can
+import pytest
+
+from drivers import clock
+from drivers.bus.can_hub import CanHub
+from drivers.bus.event_loop import EventLoop
+from drivers.bus.frame import ERROR_BUS_OFF, MOST_FRAMES, Frame
+from drivers.bus.hub_server import HubServer
+from drivers.bus.unix_bus import UnixFrameBus
+from drivers.device import BusOff, TransportTimeout
+
+FRAMES = [Frame(n % 0x800, bytes((n & 0xFF, n >> 8))) for n in range(3 * MOST_FRAMES + 5)]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[HubServer]:
+    loop = EventLoop()
+    server = HubServer(tmp_path / "can0.sock", CanHub(1_000_000), loop)
+    thread = threading.Thread(target=loop.run)
+    thread.start()
+    yield server
+    loop.stop()
+    thread.join(5)
+    server.close()
+    loop.close()
+
+
+def seats(server: HubServer, count: int) -> None:
+    """Wait until so many are on the bus."""
+    deadline = clock.now() + 5.0
+    while len(server.seats) < count:
+        assert clock.now() < deadline
+        threading.Event().wait(0.001)
+
+
+def test_all_frames_of_one_moment_arrive_in_order_at_drivers_and_at_python_can(server: HubServer) -> None:
+    sender, listener = UnixFrameBus("a", str(server.path)), UnixFrameBus("b", str(server.path))
+    foreign = can.Bus(interface="pilotbench", channel=str(server.path))
+    seats(server, 3)
+    sender.send_all(FRAMES)
+    deadline = clock.now() + 5.0
+    heard = [listener.recv(deadline) for _ in FRAMES]
+    assert [(f.can_id, f.data) for f in heard] == [(f.can_id, f.data) for f in FRAMES]
+    assert all(f.stamp_s > 0 for f in heard)
+    messages = [foreign.recv(5.0) for _ in FRAMES]
+    assert [(m.arbitration_id, bytes(m.data)) for m in messages if m] == [(f.can_id, f.data) for f in FRAMES]
+    assert sender.counters["tx"] == listener.counters["rx"] == len(FRAMES)
+    assert listener.poll() is None
+    with pytest.raises(TransportTimeout):
+        listener.recv(clock.now() + 0.01)
+    foreign.shutdown()
+    sender.close()
+    listener.close()
+
+
+def test_bus_off_behind_frames_is_told_after_them(server: HubServer) -> None:
+    listener = UnixFrameBus("b", str(server.path))
+    seats(server, 1)
+
+    def disturb(now_s: float) -> None:
+        for seat in server.seats:
+            seat.deliver(Frame(0x181, b"\x01"), now_s)
+            seat.deliver(Frame(ERROR_BUS_OFF, bytes(8), error=True), now_s)
+            seat.flush()
+
+    server.loop.post(disturb)
+    assert listener.recv(clock.now() + 5.0).can_id == 0x181
+    with pytest.raises(BusOff):
+        listener.recv(clock.now() + 5.0)
+    assert (listener.counters["rx"], listener.counters["error_frames"]) == (1, 1)
+    listener.close()
