@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import logging
 import math
-import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +33,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from drivers import clock
+from drivers.delivery import Delivery
 from drivers.device import (
     Block,
     BusOff,
@@ -49,11 +46,11 @@ from drivers.device import (
     Group,
     Identity,
     Mode,
-    Quality,
     Row,
     Setpoint,
     TransportLost,
 )
+from drivers.enabling import check_setpoint
 from drivers.lateness import Lateness, percentile
 from drivers.realtime import AwakeClock, claim_realtime, quiet_interpreter
 from drivers.trajectory import Trajectory
@@ -61,8 +58,6 @@ from drivers.trajectory import Trajectory
 log = logging.getLogger(__name__)
 
 PRIORITY = 40
-#: Blocks that may wait for `on_block` before data is given up.
-_BACKLOG = 500
 
 
 class RunnerState(Enum):
@@ -119,11 +114,10 @@ class BusRunner:
         #: The failure is that the wire, or a device on it, is gone: what was measured has a hole.
         self.lost = False
         self.warning: str | None = None
-        self._on_change, self._urgent = on_change, urgent
+        self._on_change = on_change
         self._rehearsing = False
         #: Every device of the rehearsal is on.
         self.rehearsed = False
-        self._on_block, self._block_rows = on_block, block_rows
         self._lease_s, self._guard, self._priority = lease_s, guard, priority
         self._axes: dict[str, _Axis] = {}
         self._powered: set[str] = set()  # whatever has been asked to switch on
@@ -134,20 +128,19 @@ class BusRunner:
         self._stopping = threading.Event()
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._live, name=f"bus-{group.name}", daemon=True)
-        self._blocks: queue.Queue[Block | None] = queue.Queue(_BACKLOG)
-        self._delivery = threading.Thread(target=self._deliver, name=f"blocks-{group.name}", daemon=True)
+        self._delivery = Delivery(
+            group.name, group.channels, block_rows, on_block, urgent=urgent, trip=self.trip
+        )
         self._period_s = group.period_s
         self._lateness, self._begun_s = Lateness(), clock.now()
         self._cycles = self._missed = 0
         self._realtime = False
-        self._sequence = self._first_row = self._filled = 0
-        self._new_arrays()
 
     # ── any thread ──
 
     def start(self, timeout_s: float = 30.0) -> Sequence[Identity]:
         """Open the group and begin to cycle. Raises the DriverError that `open` met."""
-        self._delivery.start()
+        self._delivery.thread.start()
         self._thread.start()
         self._opened.result(timeout_s)
         return self.identities
@@ -155,7 +148,7 @@ class BusRunner:
     def stop(self, timeout_s: float = 5.0) -> None:
         """Torque off, orderly end, last block delivered. Idempotent."""
         self._stopping.set()
-        for thread in (self._thread, self._delivery):
+        for thread in (self._thread, self._delivery.thread):
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(timeout_s)
         if self.state in (RunnerState.NEW, RunnerState.RUNNING, RunnerState.TRIPPED):
@@ -259,7 +252,7 @@ class BusRunner:
             self._begin()
         except BaseException as error:  # noqa: BLE001 - handed to whoever called start()
             self.state, self.failure = RunnerState.LOST, str(error)
-            self._blocks.put(None)
+            self._delivery.end()
             self._opened.set_exception(error)
             return
         try:
@@ -307,8 +300,7 @@ class BusRunner:
             _, answer = self._requests.popleft()
             if answer.set_running_or_notify_cancel():
                 answer.set_exception(CommandRefused(self.group.name, self.failure or "the bus has stopped"))
-        self._flush()
-        self._blocks.put(None)
+        self._delivery.end()
 
     def _run(self) -> None:
         deadline = clock.now()
@@ -344,7 +336,7 @@ class BusRunner:
             self.lost = self.failure is None and self._gone(error.device)
             self._torque_off(str(error))
             return
-        self._store(row)
+        self._delivery.store(row)
         if self._rehearsing and not self.rehearsed and len(commands) == len(self._axes):
             self.rehearsed = True
             self._on_change()
@@ -439,7 +431,7 @@ class BusRunner:
         reason = self._guard() if self._guard is not None else None
         if reason is not None:
             raise CommandRefused(device, f"torque is not allowed: {reason}")
-        self._check(device, setpoint, acceleration)
+        check_setpoint(self.group, device, setpoint, acceleration)
         old = self._axes.get(device)
         self._rehearsing = False
         self._powered.add(device)
@@ -450,87 +442,6 @@ class BusRunner:
             axis.command = old.command
         self._axes[device] = axis
 
-    def _check(self, device: str, setpoint: Setpoint, acceleration: float) -> None:
-        values = (setpoint.target, setpoint.rate, acceleration)
-        if not all(math.isfinite(v) for v in values) or setpoint.rate <= 0 or acceleration <= 0:
-            raise CommandRefused(
-                device,
-                f"set-point {setpoint.target}, rate {setpoint.rate}, acceleration {acceleration} is none",
-            )
-        lowest, highest = self.group.limits(device, setpoint.mode)
-        if setpoint.target < lowest == 0.0 < highest:
-            raise CommandRefused(
-                device,
-                f"{setpoint.mode} set-point {setpoint.target:g}: a brake's torque has no sign",
-                "it works against the motion; write it positive",
-            )
-        if not lowest <= setpoint.target <= highest:
-            limit = max(-lowest, highest)
-            raise CommandRefused(
-                device, f"{setpoint.mode} set-point {setpoint.target:g} exceeds its limit {limit:g}"
-            )
-        _, fastest = self.group.limits(device, Mode.VELOCITY)
-        if setpoint.mode is Mode.POSITION and setpoint.rate > fastest:
-            raise CommandRefused(
-                device,
-                f"speed {setpoint.rate:g} rad/s exceeds its limit {fastest:g}",
-            )
-
     def _rest(self, device: str) -> None:
         self._axes.pop(device, None)
         self.group.disable(device)
-
-    # ── blocks ──
-
-    def _new_arrays(self) -> None:
-        # New ones for each block, because its readers keep them. Measured with twelve columns: 1.7 µs a block of ten
-        # rows, against 0.7 µs for the next slot of a preallocated ring, out of which every reader would have to copy.
-        rows, columns = self._block_rows, len(self.group.channels)
-        self._stamps = np.empty(rows)
-        self._values = np.empty((rows, columns))
-        self._quality = np.full((rows, columns), Quality.BAD, dtype=np.uint8)
-        self._ages: NDArray[np.float32] | None = None  # made when a row has some
-        self._filled = 0
-
-    def _store(self, row: Row) -> None:
-        n = self._filled
-        self._stamps[n], self._values[n], self._quality[n] = row.stamp_s, row.values, row.quality
-        if row.age_s is not None:
-            if self._ages is None:
-                self._ages = np.zeros(self._values.shape, np.float32)
-            self._ages[n] = row.age_s
-        self._filled = n + 1
-        if self._filled == self._block_rows or self._urgent(row):
-            self._flush()
-
-    def _flush(self) -> None:
-        n = self._filled
-        if n == 0:
-            return
-        block = Block(
-            self.group.name,
-            self._sequence,
-            self._first_row,
-            self.group.channels,
-            self._stamps[:n],
-            self._values[:n],
-            self._quality[:n],
-            None if self._ages is None else self._ages[:n],
-        )
-        self._sequence += 1
-        self._first_row += n
-        self._new_arrays()
-        try:
-            self._blocks.put_nowait(block)
-        except queue.Full:
-            self.trip(
-                f"{self.group.name}: nobody takes the samples, data is lost"
-            )  # the sequence shows the gap
-
-    def _deliver(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            try:
-                self._on_block(block)
-            except Exception as error:
-                log.exception("bus %s: block %d was not taken", self.group.name, block.sequence)
-                self.trip(f"{self.group.name}: samples were not taken ({error!r})")

@@ -75,7 +75,7 @@ def start(can_group: CanopenGroup) -> Iterator[Callable[..., tuple[BusRunner, Si
     for runner in runners:
         runner.stop()
         assert not runner._thread.is_alive()
-        assert not runner._delivery.is_alive()
+        assert not runner._delivery.thread.is_alive()
 
 
 def test_blocks_are_continuous_and_carry_the_channels(start: Any) -> None:
