@@ -229,14 +229,18 @@ def _invert(
         slope = density(x)
         step = error / slope if slope > 0 else math.inf
         proposal = x - step
-        if not low < proposal < high:
+        if low < proposal < high:
+            # Newton doubles the digits: behind so small a step only the rounding of the cdf is left
+            settled = abs(step) <= 1e-9 * abs(x)
+        else:
             if math.isinf(low):
                 proposal = x * 2 - 1
             elif math.isinf(high):
                 proposal = x * 2 + 1
             else:
                 proposal = 0.5 * (low + high)
-        if abs(proposal - x) <= 1e-15 * abs(x):
+            settled = abs(proposal - x) <= 1e-15 * abs(x)
+        if settled:
             return proposal
         x = proposal
     return x
