@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -131,14 +131,13 @@ def test_a_damaged_telegram_is_found(folder: Path, monkeypatch: pytest.MonkeyPat
 def test_a_command_sent_twice_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from drivers.canopen.group import CanopenGroup
 
-    send = CanopenGroup._send
+    send_all = CanopenGroup._send_all
 
-    def twice(self: CanopenGroup, frame: Frame) -> None:
-        send(self, frame)
-        if frame.can_id == 0x301:  # velocity mode
-            send(self, frame)
+    def twice(self: CanopenGroup, frames: Sequence[Frame]) -> None:
+        again = [frame for frame in frames if frame.can_id == 0x301]  # velocity mode
+        send_all(self, [*frames, *again])
 
-    monkeypatch.setattr(CanopenGroup, "_send", twice)
+    monkeypatch.setattr(CanopenGroup, "_send_all", twice)
     assert "1 2 times in cycle" in run(CASES["canopen"], folder, 5).repeated[0]
 
 
