@@ -27,7 +27,7 @@ $(VENV)/.ready: requirements/lock.txt pyproject.toml
 	@echo "setting up $(VENV) (once, about a minute) …"
 	@$(PYTHON) -m venv $(VENV)
 	@awk '/^[a-z]/ { n++ } { print > ("$(VENV)/lock-" n % 2 ".txt") }' requirements/lock.txt
-	@set -o pipefail; half() { $(PIP) install --no-deps --require-hashes -r $(VENV)/lock-$$1.txt $(QUIET_PIP); }; \
+	@set -o pipefail; half() { $(PIP) install --no-deps --no-compile --require-hashes -r $(VENV)/lock-$$1.txt $(QUIET_PIP); }; \
 	  half 0 & half 1; code=$$?; wait $$! && exit $$code   # nothing is left to resolve, and each half keeps one processor busy
 	@set -o pipefail; $(PIP) install --no-deps --no-build-isolation -e . $(QUIET_PIP)
 	@touch $@
