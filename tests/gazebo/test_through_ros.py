@@ -1,6 +1,6 @@
 """The whole graph above Gazebo: the same nodes, drivers and bytes; and what becomes of a run when Gazebo is killed or stands still.
 
-One file, so that two workers never run two graphs at a time: each keeps more than one processor busy.
+They run with nothing beside them (`make gazebo`): the graph keeps more than one processor busy, in real-time priority.
 """
 
 from __future__ import annotations
