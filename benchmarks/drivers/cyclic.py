@@ -38,7 +38,13 @@ from drivers.canopen.model import load_model
 from drivers.device import Block, Command, Mode, Quality, Row, Setpoint
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.family import Column
-from drivers.realtime import claim_realtime, die_with_parent, processors_awake, quiet_interpreter
+from drivers.realtime import (
+    child_environment,
+    claim_realtime,
+    die_with_parent,
+    processors_awake,
+    quiet_interpreter,
+)
 from drivers.runner import PRIORITY, BusRunner
 
 NODES, PERIOD_S, BITRATE = 8, 0.002, 8_000_000
@@ -100,7 +106,7 @@ def emulated() -> Iterator[str]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "can0.sock"
         command = [sys.executable, "-m", "benchmarks.drivers.cyclic", "--serve", str(path)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=child_environment()) as process:
             assert process.stdout is not None
             process.stdout.readline()
             try:

@@ -52,9 +52,8 @@ class SocketSeat:
             if not message:
                 self.close()
                 break
-            for frame in Frame.split(message)[
-                0
-            ]:  # of what is no frame, a controller could not have sent anything
+            frames, _ = Frame.split(message)  # what is no frame, a controller could not have sent
+            for frame in frames:
                 hub.transmit(self, frame, now_s)
         self._server.settle(now_s)
 

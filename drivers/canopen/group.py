@@ -103,7 +103,6 @@ class CanopenGroup(CanGroup[CanopenNode]):
         open_bus: Callable[[str, str, int], FrameBus] = open_can,
     ) -> None:
         super().__init__(name, nodes, columns, uri=uri, bitrate=bitrate, period_s=period_s, open_bus=open_bus)
-        self._nodes = tuple(nodes)
         self._drives = tuple(node for node in nodes if isinstance(node, Cia402Drive))
         self._watchdog_s, self._heartbeat_s = watchdog_s, watchdog_s / 8.0
         self._patience_s, self._lost_s, self._collect_s = patience_s, lost_s, 0.75 * period_s
@@ -305,7 +304,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
         frames.append(SYNC)
         turn.waiting = 0
         turn.given_up.clear()
-        for node in self._nodes:
+        for node in self._members.values():
             count = len(node.fresh)
             node.fresh[:] = (False,) * count
             if node.answers_sync:
@@ -389,7 +388,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
 
     def _row(self, stamp: float) -> Row:
         values = [node.values[signal] for node, signal in self._columns]
-        if all(node.good for node in self._nodes):
+        if all(node.good for node in self._members.values()):
             return Row(stamp, values, [_GOOD] * len(values))
         quality = []
         for (node, signal), value in zip(self._columns, values, strict=True):
@@ -419,7 +418,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
     def _check(self, now: float) -> None:
         """`now` on the awake clock."""
         first = None
-        for node in self._nodes:
+        for node in self._members.values():
             node.check_heartbeat(now)
             if isinstance(node, Cia402Drive):
                 node.check_power(now)
