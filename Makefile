@@ -3,9 +3,16 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# pip's notes about its own configuration are of no use to a reader of this output
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# pip's notes about its own configuration are of no use to a reader of this output
 QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new release of pip" || true; }
+# install-locked LOCK ENVIRONMENT. uv takes seconds where pip takes a minute, but knows nothing of pip's configuration: a mirror set
+# there is handed on, and what uv cannot do (a proxy, a certificate only pip was told of) pip does (docs/decisions/0012).
+install-locked = set -o pipefail; export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null)}}"; \
+	  [ -n "$$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \
+	  $(BIN)/uv pip install --quiet --no-deps --link-mode copy --require-hashes --python $(2)/bin/python -r $(1) 2>$(VENV)/uv.log || { \
+	    echo "uv could not install $(1) ($(VENV)/uv.log says why); pip does it, which takes a minute longer …"; \
+	    $(2)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-compile --require-hashes -r $(1) $(QUIET_PIP); }
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test setup check peers unit graph ros-test gazebo bench clean lock
@@ -24,11 +31,11 @@ $(VENV)/.ready: requirements/lock.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "pilotbench: $(PYTHON) not found; install Python 3.11 or newer with its venv module"; exit 2; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "pilotbench: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V); set PYTHON=…"; exit 2; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "pilotbench: the venv module is missing; on Debian: apt-get install python3-venv"; exit 2; }
-	@echo "setting up $(VENV) (once, about a minute) …"
+	@echo "setting up $(VENV) (once, less than a minute) …"
 	@$(PYTHON) -m venv $(VENV)
-	@awk '/^[a-z]/ { n++ } { print > ("$(VENV)/lock-" n % 2 ".txt") }' requirements/lock.txt
-	@set -o pipefail; half() { $(PIP) install --no-deps --no-compile --require-hashes -r $(VENV)/lock-$$1.txt $(QUIET_PIP); }; \
-	  half 0 & half 1; code=$$?; wait $$! && exit $$code   # nothing is left to resolve, and each half keeps one processor busy
+	@awk '/^[a-z]/ { uv = /^uv==/ } uv' requirements/lock.txt > $(VENV)/uv.txt
+	@set -o pipefail; $(PIP) install --no-deps --no-compile --require-hashes -r $(VENV)/uv.txt $(QUIET_PIP)
+	@$(call install-locked,requirements/lock.txt,$(VENV))
 	@set -o pipefail; $(PIP) install --no-deps --no-build-isolation -e . $(QUIET_PIP)
 	@touch $@
 
@@ -79,17 +86,17 @@ bench: setup $(BENCH)/.ready   ## analysis core and drivers beside their peers, 
 	@$(BENCH)/bin/python -m benchmarks.drivers
 	@$(BIN)/python -m benchmarks.drivers.torque_off
 
-$(BENCH)/.ready: requirements/bench-lock.txt
-	@echo "installing the peers into $(BENCH) (once, a few minutes) …"
+$(BENCH)/.ready: requirements/bench-lock.txt $(VENV)/.ready
+	@echo "installing the peers into $(BENCH) (once) …"
 	@$(PYTHON) -m venv $(BENCH)
-	@set -o pipefail; $(BENCH)/bin/python -m pip --disable-pip-version-check -q install --require-hashes -r $< $(QUIET_PIP)
+	@$(call install-locked,$<,$(BENCH))
 	@touch $@
 
 clean:                ## remove everything that `make` has made
 	rm -rf $(VENV) .cache $(PEERS)/node_modules ros_ws/build ros_ws/install ros_ws/log
 
-lock:                 ## renew requirements/lock.txt from pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/lock.txt \
+lock: setup           ## renew requirements/lock.txt from pyproject.toml
+	@$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/lock.txt \
 	  --extra core --extra ros --extra ros-build --extra report --extra camera --extra cluster --extra test --extra dev
-	uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
+	@$(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header -q -o requirements/bench-lock.txt \
 	  --extra core --extra bench

@@ -10,12 +10,15 @@ from typing import Any
 from verification_platform.bench.plant import Truth
 from verification_platform.metrology.result import Result
 
+#: Where a run through ROS takes place, as it is frozen.
+ROS = {"clock": "real", "transport": "ros"}
+
 RUNS: Mapping[str, Mapping[str, Any]] = {
     "RED-TE": {
-        "output_speed": "5 r/min", "samples_per_cycle": 15, "revolutions": 1, "repeats": 1, "loads": [0.0], "settle": "0.3 s",
+        "output_speed": "7.5 r/min", "samples_per_cycle": 10, "revolutions": 1, "repeats": 1, "loads": [0.0], "settle": "0.3 s",
     },
     "RED-HYS": {
-        "rate": "60 %/s", "small_rate": "4 %/s", "points_per_quarter": 100, "preload_cycles": 1, "loops": 1, "positions": 1,
+        "rate": "60 %/s", "small_rate": "8 %/s", "points_per_quarter": 100, "preload_cycles": 1, "loops": 1, "positions": 1,
         "settle": "0.2 s", "zero_time": "0.5 s", "open_coupling_for_zero": False,
     },
     "SRV-STEP": {"repeats": 4, "settle": "0.3 s", "hold": "0.2 s"},
