@@ -10,7 +10,7 @@ QUIET_PIP := 2>&1 | { grep -v -E "is ignored: it is neither|Running pip as|A new
 # there is handed on, and what uv cannot do (a proxy, a certificate only pip was told of) pip does (docs/decisions/0012).
 install-locked = set -o pipefail; export UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-$$($(PIP) config get global.index-url 2>/dev/null)}}"; \
 	  [ -n "$$UV_DEFAULT_INDEX" ] || unset UV_DEFAULT_INDEX; \
-	  $(BIN)/uv pip install --quiet --no-deps --link-mode copy --require-hashes --python $(2)/bin/python -r $(1) 2>$(VENV)/uv.log || { \
+	  $(BIN)/uv pip install --quiet --no-config --no-deps --require-hashes --python $(2)/bin/python -r $(1) 2>$(VENV)/uv.log || { \
 	    echo "uv could not install $(1) ($(VENV)/uv.log says why); pip does it, which takes a minute longer …"; \
 	    $(2)/bin/python -m pip --disable-pip-version-check --quiet install --no-deps --no-compile --require-hashes -r $(1) $(QUIET_PIP); }
 
