@@ -72,12 +72,16 @@ ros-test: setup       ## all tests of the ROS graph, kills and cuts included; th
 	@$(BIN)/pytest -q -m "ros and not gazebo" tests || { echo "again, what failed: on a shared machine a clock may have been stopped"; $(BIN)/pytest -q -m "ros and not gazebo" --last-failed tests; }
 
 GAZEBO := $(BIN)/pytest -q tests/gazebo -m
+# Those that need no ROS run while its workspace is built.
 gazebo:               ## Gazebo tests; sets up a headless Gazebo 11 from Debian packages beside the rest (.cache/gazebo11, no root)
 	@$(PYTHON) ros_ws/gazebo11.py & gazebo=$$!; \
-	$(MAKE) --no-print-directory setup || { kill $$gazebo; exit 2; }; \
+	$(MAKE) --no-print-directory $(VENV)/.ready || { kill $$gazebo; exit 2; }; \
 	wait $$gazebo; code=$$?; [ $$code -eq 0 ] || [ $$code -eq 3 ] || exit $$code; \
 	tried() { $(GAZEBO) "$$1" $$2 || { echo "once more, what failed"; $(GAZEBO) "$$1" --last-failed --last-failed-no-failures none; }; }; \
-	tried "gazebo and not (ros or rate)" "-n 2 --dist loadfile" && tried "gazebo and (ros or rate)" || exit 1; \
+	$(MAKE) --no-print-directory setup & setup=$$!; \
+	tried "gazebo and not (ros or rate)" "-n 2 --dist loadfile"; failed=$$?; \
+	wait $$setup || exit 2; \
+	[ $$failed -eq 0 ] && tried "gazebo and (ros or rate)" || exit 1; \
 	[ $$code -eq 0 ] || echo "NOT RUN: the Gazebo tests (see above); they count as not run, not as passed"
 
 BENCH := .cache/bench-venv
