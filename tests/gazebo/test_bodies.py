@@ -12,12 +12,14 @@ import sys
 import time
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from verification_platform.bench.description import BenchDescription, BenchError
+from verification_platform.bench.gazebo import gazebo_bodies
 from verification_platform.bench.gazebo.installation import package_share
 from verification_platform.bench.plant import BodiesLost, RotorAndFlange, plant_parameters
 from verification_platform.bench.plant.bodies_datagram import DatagramBodies
@@ -69,9 +71,17 @@ def test_a_constant_torque_against_the_analytic_solution(start: Start) -> None:
     assert angle - a * t_s**2 / 2 == pytest.approx(a * t_s * STEP_S / 2, rel=1e-6)
 
 
-def test_two_servers_give_the_same_bits(start: Start) -> None:
-    """Side by side, each with ports of its own, stepped alternately."""
-    first, second = start(), start()
+def test_two_servers_give_the_same_bits(
+    start: Start, bench: BenchDescription, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Side by side, each with ports of its own, stepped alternately; one in a folder named as from here, like `runs/…`."""
+    monkeypatch.chdir(tmp_path)
+    first = start()
+    with closing(gazebo_bodies(bench, plant_parameters(bench), Path("from-here"))) as second:
+        step_alternately(first, second)
+
+
+def step_alternately(first: DatagramBodies, second: DatagramBodies) -> None:
     noise_1, noise_2 = random.Random(7), random.Random(7)
     for step in range(1000):
         assert first.step(efforts(step * STEP_S, noise_1)) == second.step(efforts(step * STEP_S, noise_2))

@@ -28,6 +28,7 @@ def gazebo_bodies(
     `priority`: of the server's threads under SCHED_FIFO, where permitted. Raises BenchError when there is no Gazebo, or
     when its model is not the bench that is described.
     """
+    folder = folder.absolute()  # the server works in it, and must find itself there
     installation = find_gazebo(bench.bodies.server)
     model = bench.bodies.model or package_share() / "models" / "pilot_bench" / "model.sdf"
     names = bench.bodies.joints
