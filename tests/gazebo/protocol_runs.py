@@ -15,7 +15,8 @@ ROS = {"clock": "real", "transport": "ros"}
 
 RUNS: Mapping[str, Mapping[str, Any]] = {
     "RED-TE": {
-        "output_speed": "5 r/min", "acceleration": "150 rad/s²", "samples_per_cycle": 15, "revolutions": 1, "repeats": 1, "loads": [0.0], "settle": "0.3 s",
+        "output_speed": "5 r/min", "acceleration": "150 rad/s²", "samples_per_cycle": 15, "revolutions": 1, "repeats": 1,
+        "loads": [0.0], "settle": "0.3 s",
     },
     "RED-HYS": {
         "rate": "60 %/s", "small_rate": "8 %/s", "points_per_quarter": 100, "preload_cycles": 1, "loops": 1, "positions": 1,
