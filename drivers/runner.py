@@ -52,7 +52,7 @@ from drivers.device import (
 )
 from drivers.enabling import check_setpoint
 from drivers.lateness import Lateness, percentile
-from drivers.realtime import AwakeClock, claim_realtime, quiet_interpreter
+from drivers.realtime import AwakeClock, keep_time
 from drivers.trajectory import Trajectory
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,7 @@ class BusRunner:
     `guard`: called in every cycle from the bus thread; returns a reason to trip, or None. Must not block.
     `on_change`: called from the bus thread when there is a failure, or a rehearsal has come to where it waits. Must not
     block. `urgent`: asked for every row, whether its block is to be handed on at once. Must not block either.
+    `priority`, `processor`: of the bus thread (`drivers.realtime.keep_time`).
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class BusRunner:
         on_change: Callable[[], None] = lambda: None,
         urgent: Callable[[Row], bool] = lambda _: False,
         priority: int = PRIORITY,
+        processor: int | None = None,
     ) -> None:
         if block_rows < 1 or lease_s <= 0:
             raise ValueError("block_rows must be at least 1 and lease_s positive")
@@ -118,7 +120,8 @@ class BusRunner:
         self._rehearsing = False
         #: Every device of the rehearsal is on.
         self.rehearsed = False
-        self._lease_s, self._guard, self._priority = lease_s, guard, priority
+        self._lease_s, self._guard = lease_s, guard
+        self._priority, self._processor = priority, processor
         self._axes: dict[str, _Axis] = {}
         self._powered: set[str] = set()  # whatever has been asked to switch on
         self._requests: deque[tuple[Callable[[], None], Future[None]]] = deque()
@@ -269,11 +272,10 @@ class BusRunner:
             self._end()
 
     def _begin(self) -> None:
-        self.warning = claim_realtime(self._priority)
+        self.warning = keep_time(self._priority, self._period_s, self._processor)
         self._realtime = self.warning is None
         if self.warning:
             log.warning("bus %s: %s", self.group.name, self.warning)
-        quiet_interpreter(self._period_s)
         self.identities = tuple(self.group.open())
         self._begun_s = clock.now()
         self.state = RunnerState.RUNNING
@@ -305,7 +307,7 @@ class BusRunner:
     def _run(self) -> None:
         deadline = clock.now()
         while not self._stopping.is_set():
-            clock.sleep_until(deadline)
+            clock.meet(deadline)
             now = clock.now()
             self._lateness.add(now - deadline)
             self._cycles += 1

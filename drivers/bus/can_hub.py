@@ -67,6 +67,14 @@ class HubStatistics:
     faults: int
 
 
+#: Of a standard data frame, by its length.
+_BITS = tuple(wire_bits(n) for n in range(9))
+
+
+def _nothing() -> None:
+    return
+
+
 class CanHub:
     """One bus. Owned by one thread: call `transmit`, then `pump`; with pacing, `pump` again at
     `next_due()`.
@@ -77,15 +85,14 @@ class CanHub:
         self.silent = False  # the cable is cut: nothing is delivered
         self.overruns = 0
         self.faults: list[Fault] = []
-        self.on_frame: Callable[[Frame, float], None] | None = None  # a tap for tests and recorders
-        self.on_idle: Callable[[], None] = lambda: (
-            None
-        )  # frames were delivered, and for now there are no more
+        #: A tap for tests and recorders.
+        self.on_frame: Callable[[Frame, float], None] | None = None
+        #: Frames were delivered, and for now there are no more.
+        self.on_idle: Callable[[], None] = _nothing
         self._queues: dict[Seat, deque[Frame]] = {}
         self._filters: dict[Seat, Callable[[int], bool]] = {}
-        self._listeners: dict[
-            int, tuple[Seat, ...]
-        ] = {}  # by standard identifier, as far as it has been on the bus
+        # By standard identifier, as far as it has been on the bus.
+        self._listeners: dict[int, tuple[Seat, ...]] = {}
         self._order: dict[Seat, int] = {}
         # (identifier, place, seat) of the frame at the head of each queue; perhaps of seats that have left.
         self._heads: list[tuple[int, int, Seat]] = []
@@ -165,14 +172,18 @@ class CanHub:
         """The next frame, with its sender and the time at which it ends."""
         heads, order = self._heads, self._order
         while heads:
-            _, place, seat = heapq.heappop(heads)
+            _, place, seat = heads[0]
             if order.get(seat) != place:
+                heapq.heappop(heads)
                 continue  # it has left
             queue = self._queues[seat]
             frame = queue.popleft()
             if queue:
-                heapq.heappush(heads, (queue[0].can_id, place, seat))
-            bits = wire_bits(len(frame.data), frame.extended, frame.remote)
+                heapq.heapreplace(heads, (queue[0].can_id, place, seat))
+            else:
+                heapq.heappop(heads)
+            _, data, extended, remote, _, _ = frame
+            bits = wire_bits(len(data), extended, remote) if extended or remote else _BITS[len(data)]
             self._frames += 1
             self._bits += bits
             return (now_s + bits / self.bitrate if self.paced else now_s), seat, frame

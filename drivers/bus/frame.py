@@ -49,6 +49,8 @@ class Frame(NamedTuple):
     def pack(self) -> bytes:
         """The 16 bytes of ``struct can_frame``. Raises ValueError for an impossible identifier or length."""
         can_id, data, extended, remote, error, _ = self
+        if 0 <= can_id <= STANDARD_MASK and len(data) <= 8 and not (extended or remote or error):
+            return _FRAME.pack(can_id, len(data), data)  # nearly all of them
         if len(data) > 8 or not 0 <= can_id <= (EXTENDED_MASK if extended or error else STANDARD_MASK):
             raise ValueError(f"not a classic CAN frame: {self}")
         flags = (EXTENDED_FLAG * extended) | (REMOTE_FLAG * remote) | (ERROR_FLAG * error)

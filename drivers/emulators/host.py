@@ -114,7 +114,7 @@ class CanRack:
         self._advance, self._loop = around.advance, around.loop
         # The CANopen nodes: if there are any, 080h is SYNC; elsewhere it is a frame like any other.
         self._synchronous: list[EmulatedNode] = []
-        self._acting = False
+        self.acting = False  # the third phase of the last SYNC is still to come
         self.nodes: dict[str, Any] = {}  # EmulatedCanNode, and what its family adds for tests
         self._seats: dict[str, _NodeSeat] = {}
         self._timer_s = float("inf")
@@ -124,8 +124,10 @@ class CanRack:
     def add(self, plan: CanNodePlan) -> None:
         seat = _NodeSeat(self)
 
+        transmit, now = self.hub.transmit, self._loop.clock
+
         def send(frame: Frame) -> None:
-            self.hub.transmit(seat, frame, self._loop.clock())
+            transmit(seat, frame, now())
 
         seat.node = node = plan.build(self._around, send)
         if isinstance(node, EmulatedNode):
@@ -153,12 +155,12 @@ class CanRack:
             node.latch(now_s)
         for node in self._synchronous:
             node.answer()
-        self._acting = bool(self._synchronous)
+        self.acting = bool(self._synchronous)
 
     def act(self) -> None:
         """The third phase of the last SYNC, unless it is done."""
-        if self._acting:
-            self._acting = False
+        if self.acting:
+            self.acting = False
             for node in self._synchronous:
                 node.act()
 
@@ -175,7 +177,7 @@ class CanRack:
     def settle(self, now_s: float) -> None:
         """Move frames, then make sure that the loop comes back in time for the next heartbeat or watchdog."""
         self.hub.pump(now_s)
-        if self._acting:
+        if self.acting:
             self.act()
             self.hub.pump(now_s)  # an emergency
         due = min((node.next_due() for node in self.nodes.values()), default=float("inf"))
@@ -196,7 +198,8 @@ class _NodeSeat:
         self.synchronous = False
 
     def deliver(self, frame: Frame, now_s: float) -> None:
-        self._rack.act()
+        if self._rack.acting:
+            self._rack.act()
         if self.node is not None and not (self.synchronous and frame.can_id == SYNC_ID):
             self.node.on_frame(frame, now_s)
 

@@ -85,6 +85,8 @@ class EmulatedServo(EmulatedNode):
         self._controlword = 0
         self._stop_speed = 0.0
         self._position_digits = 0
+        self._contacts_of: object = None  # the process data for which `_shown` was looked up
+        self._shown: tuple[tuple[str, Scaled], ...] = ()
         self._zero = 0.0  # rad of the plant at which it counts 0: moved by homing
         self._acted_s = self.now_s
         self._running: int | None = None  # operation mode whose set-point generator is under way
@@ -132,9 +134,16 @@ class EmulatedServo(EmulatedNode):
             else:
                 digits = max(-half, min(half - 1, round(value / digit)))
             slot.number = digits
-        for name, scaled in self._contacts:
-            if self.sends(scaled.object.name):
-                self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
+        for name, scaled in self._sent_contacts():
+            self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
+
+    def _sent_contacts(self) -> tuple[tuple[str, Scaled], ...]:
+        """Those in process data that answer SYNC; looked up once for each configuration."""
+        sent = self._sent()
+        if sent is not self._contacts_of:
+            self._contacts_of = sent
+            self._shown = tuple((n, scaled) for n, scaled in self._contacts if self.sends(scaled.object.name))
+        return self._shown
 
     def _show_contact(self, scaled: Scaled, *, closed: bool) -> None:
         mask = 1 << (scaled.bit or 0)

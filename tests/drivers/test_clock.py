@@ -156,6 +156,28 @@ def test_sleep_until_sleeps_no_longer_than_it_must(host: Host, page: Page, left:
     assert 100.0 + left <= host.time_s <= 100.0 + left + 0.0002
 
 
+def test_a_deadline_on_the_hosts_clock_is_met_by_watching_the_last_of_it(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    looks = iter([100.0, *(100.00291 + 1e-5 * n for n in range(20))])
+    monkeypatch.setattr(host, "monotonic", lambda: next(looks))
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=host.monotonic, sleep=slept.append))
+    clock.meet(100.003)
+    assert slept == [pytest.approx(0.003 - clock.WATCH_S)]
+    assert next(looks) == pytest.approx(100.003, abs=2e-5)
+
+
+def test_a_clock_that_may_wait_is_not_watched(
+    host: Host, page: Page, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until: list[float] = []
+    monkeypatch.setattr(clock, "_page", page)
+    monkeypatch.setattr(clock, "sleep_until", until.append)
+    clock.meet(host.time_s + 1.0)
+    assert until == [host.time_s + 1.0]
+
+
 def test_a_knock_makes_time_wait_for_the_emulator(host: Host, page: Page) -> None:
     emulator = page.sit(emulator=True)
     page.hold(emulator, 100.5)

@@ -303,8 +303,7 @@ def _run(case: Case, probe: Probe, outcome: Outcome) -> None:
     blocks: list[Block] = []
     with pytest.MonkeyPatch.context() as monkeypatch:
         # Virtual time never sleeps: at real-time priority it would starve the machine.
-        monkeypatch.setattr(runner, "claim_realtime", lambda _priority: "virtual time")
-        monkeypatch.setattr(runner, "quiet_interpreter", lambda _period_s: None)
+        monkeypatch.setattr(runner, "keep_time", lambda *_: "virtual time")
         bus = BusRunner(probe, blocks.append, block_rows=10, lease_s=1e9)  # type: ignore[arg-type]
         held = bus._requests = _Held()
         try:
