@@ -272,7 +272,14 @@ class BusRunner:
             self._end()
 
     def _begin(self) -> None:
-        self.warning = keep_time(self._priority, self._period_s, self._processor)
+        try:
+            self.warning = keep_time(self._priority, self._period_s, self._processor)
+        except OSError as error:
+            raise CommandRefused(
+                self.group.name,
+                f"processor {self._processor} is not to be had ({error.strerror})",
+                "correct 'processor' of the bus in the bench file",
+            ) from error
         self._realtime = self.warning is None
         if self.warning:
             log.warning("bus %s: %s", self.group.name, self.warning)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -320,6 +321,30 @@ class Scripted:
 
     def load(self) -> float:
         return 0.0
+
+
+def test_the_bus_thread_alone_stays_on_its_processor() -> None:
+    everywhere = os.sched_getaffinity(0)
+    processor = max(everywhere)
+    where: list[set[int]] = []
+
+    class Here(Scripted):
+        def open(self) -> list[Identity]:
+            where.append(os.sched_getaffinity(0))
+            return []
+
+    runner = BusRunner(Here(), Sink(), block_rows=1, lease_s=1.0, processor=processor)  # type: ignore[arg-type]
+    runner.start()
+    runner.stop()
+    assert where == [{processor}]
+    assert os.sched_getaffinity(0) == everywhere
+
+
+def test_a_processor_that_is_not_there_is_refused_at_start() -> None:
+    runner = BusRunner(Scripted(), Sink(), block_rows=1, lease_s=1.0, processor=1023)  # type: ignore[arg-type]
+    with pytest.raises(CommandRefused, match="processor 1023"):
+        runner.start()
+    runner.stop()
 
 
 def test_a_late_cycle_is_skipped_never_made_up_for() -> None:

@@ -80,6 +80,8 @@ class Bus(_Table):
     uri: str
     bitrate: int = Field(gt=0)
     cycle: Seconds = Field(gt=0)
+    #: The thread that owns the bus runs there and nowhere else; None: wherever there is room.
+    processor: int | None = Field(None, ge=0)
 
 
 class Device(_Table):

@@ -324,6 +324,7 @@ class DeviceNode(BenchNode):
             guard=self._guard,
             on_change=self._changed.trigger,
             urgent=Alarm(self.bench.interlock, group.channels),
+            processor=self.bench.bus[self._bus].processor,
         )
         self._runner.start()
         for identity in self._runner.identities:
