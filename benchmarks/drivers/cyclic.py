@@ -153,9 +153,7 @@ def run(seconds: float) -> dict[str, Any]:
         finally:
             runner.stop()
     took = np.array(group.took_s)
-    began = np.array(group.began_s)
-    turns = np.floor((began - began[0]) / PERIOD_S + 0.1)  # no cycle begins before it is due
-    skipped = np.diff(turns) - 1
+    skipped = np.diff(turns(np.array(group.began_s))) - 1
     gaps = sum(a[0] + a[1] != b[0] for a, b in itertools.pairwise(blocks))
     return {
         "statistics": statistics,
@@ -170,6 +168,13 @@ def run(seconds: float) -> dict[str, Any]:
         "longest": int(skipped.max()),
         "cycle_s": tuple(np.percentile(took, (50, 99, 100))),
     }
+
+
+def turns(began_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Which of the cycles that were due each one is. They are due so that the typical one begins at once."""
+    since_s = began_s - began_s[0]
+    typical_s = np.median(since_s - PERIOD_S * np.round(since_s / PERIOD_S))
+    return np.asarray(np.floor((since_s - typical_s) / PERIOD_S + 0.25), dtype=np.float64)
 
 
 @dataclass(frozen=True)
