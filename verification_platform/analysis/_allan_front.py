@@ -1,7 +1,7 @@
 """The short averaging times of an Allan accumulator: every window, straight from the samples.
 
 For m = 1, 2, 4 … up to a limit, the sums over m of a piece of signal are doubled in place of being stored, while the
-piece is in the cache; only a few samples in front of it are looked at again. What leaves are the parts that the sums
+piece is in the cache; only few samples in front of it are looked at again. What leaves are the parts that the sums
 over twice the limit are made of, for the levels above (`_allan_levels`).
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ._allan_steps import Steps
-from .blocks import Float, refuse_not_finite
+from .blocks import Float, buffers, refuse_not_finite
 
 _PIECE = 131072  # samples: in shorter ones the calls show
 Sink = Callable[[list[Float], int], None]
@@ -22,13 +22,16 @@ Sink = Callable[[list[Float], int], None]
 class Front:
     """Sums of squares of all terms for m = 1 … limit (powers of two).
 
-    order, triangular: as in `_allan_levels`. begin: number of the first sample. `feed` and `join` call
-    sink(parts, first) with two arrays (n,) that add up to sums over 2·limit samples; these begin at sample `first`
-    and at each multiple of `stride` (1 or 2) from there on.
+    points: values kept per averaging time, a power of two, or None for all. order, triangular: as in `_allan_levels`.
+    begin: number of the first sample. `feed` and `join` call sink(parts, first) with two arrays (n,) that add up to sums
+    over 2·limit samples; these begin at sample `first` and at each multiple of `stride` from there on.
     """
 
-    def __init__(self, limit: int, order: int, triangular: bool, stride: int, begin: int = 0) -> None:
-        self.limit, self.order, self.triangular, self.stride = limit, order, triangular, stride
+    def __init__(
+        self, limit: int, points: int | None, order: int, triangular: bool, begin: int = 0
+    ) -> None:
+        self.limit, self.points, self.order, self.triangular = limit, points, order, triangular
+        self.stride = 1 if points is None else max(1, 2 * limit // points)
         self.factors = [1 << k for k in range(limit.bit_length())]
         self.squares = dict.fromkeys(self.factors, 0.0)
         self.terms = dict.fromkeys(self.factors, 0)
@@ -73,7 +76,6 @@ class Front:
         begin = self.end - old
         form = len(x), old, last, begin % self.stride
         if self._steps is None or form != self._form:
-            buffers = [np.empty(len(x)) for _ in range(2)]
             self._form, self._steps = (
                 form,
                 Steps(
@@ -82,10 +84,10 @@ class Front:
                     self.limit,
                     self.order,
                     self.triangular,
-                    buffers,
+                    buffers(2, len(x)),
                     old=old,
                     last=last,
-                    thin=self.stride,
+                    keep=self.points,
                     phase=begin,
                 ),
             )

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._allan_steps import Steps
-from .blocks import Float
+from .blocks import Float, buffers
 from .moments import inner
 
 _ROW = 32768  # values worked on at a time, in the cache
@@ -106,7 +106,6 @@ class Level:
     def _cut(self, chain: Chain, begin: int) -> list[tuple[int, Steps]]:
         """Steps for the values not yet done, row by row, with the place in the buffer that each looks back to."""
         rows = []
-        thin = chain.stride(2 * self.m) // self.stride
         for start in range(self._done, self._fill, _ROW):
             stop, back = min(start + _ROW, self._fill), max(start - len(self._head), 0)
             steps = Steps(
@@ -118,7 +117,7 @@ class Level:
                 [chain.scratch(stop - back)],
                 array=self._buffer[back:stop],
                 old=start - back,
-                thin=thin,
+                keep=chain.points,
                 phase=begin + back,
             )
             rows.append((back, steps))
@@ -194,7 +193,7 @@ class Chain:
     def scratch(self, n: int) -> Float:
         """Room for n values that nobody needs for longer than a row."""
         if len(self._scratch) < n:
-            self._scratch = np.empty(n)
+            (self._scratch,) = buffers(1, n)
         return self._scratch
 
     def drain(self) -> None:

@@ -4,6 +4,8 @@ Plain sums are doubled by S_2m[i] = S_m[i] + S_m[i+m]; triangular ones, of the m
 twice: T_2m[i] = T_m[i] + 2·T_m[i+m] + T_m[i+2m]. Terms are differences S_m[i+m] − S_m[i], or second differences.
 Never a cumulative sum, nor a difference of sums of squares: they would cost digits.
 
+Where only some values per averaging time are kept, the sums for the next one are every second value.
+
 A pass over some ten thousand values takes microseconds, and so do the calls and views around it. Two buffers take
 turns, and the views are made once for all arrays of a length.
 """
@@ -74,8 +76,8 @@ class Steps:
 
     order: 1 for differences, 2 for second differences. buffers: two of n values, one is enough for limit 1. array:
     a buffer that is always worked on, if so. old, last: terms and sums are counted that do not lie in the first `old`
-    values and begin before `last`. thin, phase: sums over twice the limit are handed on if `phase` and the
-    number of the value they begin at add up to a multiple of `thin`.
+    values and begin before `last`. keep: values kept per averaging time, all of them if None. Where neighbours stand
+    that far apart, the next sums are every second one: those whose number, counted from `phase`, is a multiple.
 
     parts: views of two arrays whose sum is what is handed on; its first value begins at `first`.
     """
@@ -92,7 +94,7 @@ class Steps:
         array: Float | None = None,
         old: int = 0,
         last: int | None = None,
-        thin: int = 1,
+        keep: int | None = None,
         phase: int = 0,
     ) -> None:
         self.steps: list[Step] = []
@@ -100,30 +102,33 @@ class Steps:
         self.first = 0
         sums, spare, other = array, buffers[0], buffers[-1]
         span, m, last = 1, 1, n if last is None else last  # span: values that a sum is made of
+        begin, stride = 0, 1  # where the first of the sums begins, and from each one to the next
         while True:
-            low, high = _counted(n, span + order * lag, old, last)
+            low, high = _counted(n, span + order * lag * stride, old, last)
+            low, high = _ceil(low - begin, stride), _ceil(high - begin, stride)
             step = Step(m, Views(sums, range(low, low + order * lag + 1, lag), max(high - low, 0)), spare)
             self.steps.append(step)
-            span += lag
+            span += lag * stride * (2 if triangular else 1)
             if span > n:
                 return
-            if m == limit:
-                break
-            step.then_add(Views(sums, (0, lag), n - span + 1), spare)
+            low, high = (0, n - span + 1) if m < limit else _counted(n, span, old, last)
+            thin = 2 if lag == keep else 1
+            low += (-phase - low) % (stride * thin)
+            count, at = max(_ceil(high - low, stride * thin), 0), (low - begin) // stride
+            halves = Views(sums, (at, at + lag), count, thin)
+            if triangular and count:
+                step.then_add(Views(sums, (at, at + lag), count + lag // thin, thin), spare)
+                halves = Views(spare, (0, lag // thin), count)
+            if m == limit or not count:
+                self.parts, self.first = halves, low
+                return
             if triangular:
-                span += lag
-                step.then_add(Views(spare, (0, lag), max(n - span + 1, 0)), other)
+                step.then_add(halves, other)
                 sums = other
             else:
+                step.then_add(halves, spare)
                 sums, spare, other = spare, other, spare
-            m, lag = 2 * m, 2 * lag
-        low, high = _counted(n, span + lag if triangular else span, old, last)
-        self.first = low + (-phase - low) % thin
-        count = max(-((self.first - high) // thin), 0)
-        self.parts = Views(sums, (self.first, self.first + lag), count, thin)
-        if triangular and count:
-            step.then_add(Views(sums, (self.first, self.first + lag), count + lag // thin, thin), spare)
-            self.parts = Views(spare, (0, lag // thin), count)
+            m, lag, begin, stride = 2 * m, 2 * lag // thin, low, stride * thin
 
     def run(self, array: Float) -> list[float]:
         """Sums of squares of the terms, step by step."""
@@ -134,3 +139,7 @@ class Steps:
 def _counted(n: int, reach: int, old: int, last: int) -> tuple[int, int]:
     """Where the windows of `reach` values begin (from, to) that are counted."""
     return max(old - reach + 1, 0), min(n - reach + 1, last)
+
+
+def _ceil(a: int, b: int) -> int:
+    return -(-a // b)

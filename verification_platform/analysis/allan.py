@@ -93,9 +93,9 @@ class AllanAccumulator:
             raise AnalysisError("Allan: the modified variance is defined by overlapping terms")
         self.tau0_s, self.kind = tau0_s, kind
         self.points = 1 if kind in _NOT_OVERLAPPING else points_per_tau
-        limit = _SHORT if self.points is None else self.points
+        limit = max(_SHORT, self.points or 1)
         order, modified = _ORDER[kind], kind in ("mdev", "tdev")
-        self._front = Front(limit, order, modified, 1 if self.points is None else 2, start)
+        self._front = Front(limit, self.points, order, modified, start)
         self._chain = Chain(2 * limit, self.points, order, modified)
 
     @property
@@ -203,7 +203,7 @@ def allan_deviation(
 def _every_term(rates: Float, kind: Kind) -> dict[int, tuple[float, int]]:
     """Sums of squares at octave averaging factors with every overlapping term; needs room for one more array."""
     order, modified = _ORDER[kind], kind in ("mdev", "tdev")
-    front = Front(_SHORT_OF_ARRAY, order, modified, 1)
+    front = Front(_SHORT_OF_ARRAY, None, order, modified)
     sums = np.empty(len(rates))
     filled = 0
 

@@ -19,6 +19,9 @@ from numpy.typing import ArrayLike, NDArray
 from .errors import AnalysisError, NotFiniteError
 
 CHUNK = 32768
+_LINE = 64  # bytes of a line of the cache
+_PAGE = 4096  # bytes; addresses that far apart share their place in the cache
+_APART = 17 * _LINE
 
 Float = NDArray[np.float64]
 Int = NDArray[np.int64]
@@ -38,6 +41,18 @@ def as_block(samples: ArrayLike, what: str = "samples") -> Float:
     if block.ndim != 1:
         raise AnalysisError(f"{what}: one dimension is needed, not shape {block.shape}")
     return block
+
+
+def buffers(count: int, n: int) -> list[Float]:
+    """`count` arrays (n,) to work in, which begin at a line of the cache and not at the same place in a page.
+
+    What the system gives for big arrays does both the other way round, and a sixth of the speed is lost.
+    """
+    size = 8
+    pitch = (-(-n * size // _PAGE) * _PAGE + _APART) // size
+    memory: Float = np.empty(count * pitch + _LINE // size)
+    begin = -memory.__array_interface__["data"][0] % _LINE // size
+    return [memory[at : at + n] for at in range(begin, begin + count * pitch, pitch)]
 
 
 def refuse_not_finite(piece: Float, first_index: int, what: str = "samples") -> None:
