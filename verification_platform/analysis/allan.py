@@ -27,7 +27,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._allan_columns import long_times
+from ._allan_columns import Columns
 from ._allan_front import Front
 from ._allan_levels import Chain
 from .allan_confidence import edf, identify_noise, noise_from_slope
@@ -44,6 +44,7 @@ _NOT_OVERLAPPING = ("adev", "hdev")
 _SHORT = 512  # up to this factor every term is found in the cache
 _SHORT_OF_ARRAY = 2048  # the same for a whole array: fewer, longer columns are left
 _ENOUGH_AVERAGES = 8192
+_AVERAGED_AT_ONCE = 64
 _MIN_AVERAGES = 30  # fewer do not show a type of noise
 ONE_SIGMA = math.erf(math.sqrt(0.5))
 
@@ -204,18 +205,10 @@ def _every_term(rates: Float, kind: Kind) -> dict[int, tuple[float, int]]:
     """Sums of squares at octave averaging factors with every overlapping term; needs room for one more array."""
     order, modified = _ORDER[kind], kind in ("mdev", "tdev")
     front = Front(_SHORT_OF_ARRAY, None, order, modified)
-    sums = np.empty(len(rates))
-    filled = 0
-
-    def collect(parts: list[Float], _: int) -> None:
-        nonlocal filled
-        stop = filled + len(parts[0])
-        np.add(parts[0], parts[1], out=sums[filled:stop])
-        filled = stop
-
-    front.feed(rates, collect)
+    columns = Columns(len(rates), 2 * _SHORT_OF_ARRAY, order, modified)
+    front.feed(rates, columns.put)
     short = {m: (front.squares[m], front.terms[m]) for m in front.factors if front.terms[m]}
-    return short | long_times(sums[:filled], 2 * _SHORT_OF_ARRAY, order, modified)
+    return short | columns.squares()
 
 
 def rates_from_phase(phase: ArrayLike, tau0_s: float) -> Float:
@@ -313,20 +306,22 @@ def _result(
 
 
 def _identified(rates: Float, m: Int, reliable: Bool, d_max: int) -> Iterator[tuple[int, int]]:
-    """(position, α) for the reliable averaging factors (k,): of the first averages if there are plenty of them,
-    else of averages of averages, so that the whole record is read about once.
+    """(position, α) for the reliable averaging factors (k,), of the first averages if there are plenty of them.
+
+    Long averages are made of shorter ones, so that the whole record is read about once.
     """
     averages, factor = rates, 1
     for at in reliable.nonzero()[0]:
         wanted = int(m[at])
-        count = len(rates) // wanted
-        if count <= _ENOUGH_AVERAGES and wanted % factor == 0:
-            step = wanted // factor
-            averages = averages[: count * step].reshape(count, step).mean(axis=1)
-            factor = wanted
-            yield int(at), identify_noise(averages, 1, d_max)
-        else:
-            yield int(at), identify_noise(rates[: min(count, _ENOUGH_AVERAGES) * wanted], wanted, d_max)
+        count = min(len(rates) // wanted, _ENOUGH_AVERAGES)
+        if wanted % factor:
+            yield int(at), identify_noise(rates[: count * wanted], wanted, d_max)
+            continue
+        step = wanted // factor
+        if step >= _AVERAGED_AT_ONCE:
+            averages = averages[: len(averages) // step * step].reshape(-1, step).mean(axis=1)
+            factor, step = wanted, 1
+        yield int(at), identify_noise(averages[: count * step], step, d_max)
 
 
 def _chi2_per_freedom(p: float, nu: float) -> float:
