@@ -81,3 +81,22 @@ def test_nan_is_refused_with_its_index() -> None:
     x[40_123] = np.inf
     with pytest.raises(NotFiniteError, match=r"\[40123\] is inf"):
         moments(x)
+
+
+def test_the_way_does_not_show_in_the_answer() -> None:
+    """Near zero the sums of powers are centred, elsewhere the samples: both, to the digits that a double has."""
+    x = np.random.default_rng(5).gamma(3.0, size=30_000)
+    for offset in (-3.0, 0.0, 0.4, 0.5, 3.0, 100.0):  # the mean is two standard deviations at 0.46
+        y = x + offset
+        d = (y - y.mean()).astype(np.longdouble)
+        d -= d.mean()
+        m2, m3, m4 = (float(np.mean(d**k)) for k in (2, 3, 4))
+        got = moments(y)
+        assert got.variance == pytest.approx(m2 * len(y) / (len(y) - 1), rel=1e-13)
+        assert got.skewness == pytest.approx(m3 / m2**1.5, rel=1e-12)
+        assert got.excess_kurtosis == pytest.approx(m4 / m2**2 - 3, rel=1e-12)
+
+
+def test_infinities_that_cancel_are_named() -> None:
+    with pytest.raises(NotFiniteError, match=r"\[1\] is inf"):
+        moments([1.0, np.inf, -np.inf])

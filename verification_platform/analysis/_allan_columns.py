@@ -70,7 +70,9 @@ class Columns:
                 if len(room[0]) < n:
                     room = buffers(2, n)
                 steps = Steps(n, width, 1 << n.bit_length(), self.order, self.triangular, room)
-            for step, more in zip(steps.steps, steps.run(self._bands[band].reshape(-1)[begin:end]), strict=True):
+            for step, more in zip(
+                steps.steps, steps.run(self._bands[band].reshape(-1)[begin:end]), strict=True
+            ):
                 squares, terms = found.get(self.m * step.m, (0.0, 0))
                 found[self.m * step.m] = squares + more, terms + step.terms
         return {factor: each for factor, each in found.items() if each[1]}

@@ -27,9 +27,7 @@ class Front:
     over 2·limit samples; these begin at sample `first` and at each multiple of `stride` from there on.
     """
 
-    def __init__(
-        self, limit: int, points: int | None, order: int, triangular: bool, begin: int = 0
-    ) -> None:
+    def __init__(self, limit: int, points: int | None, order: int, triangular: bool, begin: int = 0) -> None:
         self.limit, self.points, self.order, self.triangular = limit, points, order, triangular
         self.stride = 1 if points is None else max(1, 2 * limit // points)
         self.factors = [1 << k for k in range(limit.bit_length())]
