@@ -4,7 +4,7 @@
     for block in recording: moments.update(block)
     moments.result().std
 
-Each piece of some ten thousand samples is centred on its own mean while it is in the cache, or, if that mean is
+Each piece of some hundred thousand samples is centred on its own mean while it is in the cache, or, if that mean is
 within two standard deviations of zero, its sums of powers are; pieces and accumulators are then joined with the
 pairwise formulas of Chan, Golub and LeVeque (1979) for the second and Pébay (SAND2008-6212, eq. 2.1) for the third
 and fourth moment. A large offset therefore costs no digits.
@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 from .blocks import Float, as_block, buffers, refuse_not_finite
 from .errors import AnalysisError, NotEnoughDataError
 
-_PIECE = 131072  # samples centred together: in shorter pieces the calls show
+_PIECE = 24 * 8192  # samples centred together: in shorter pieces the calls show
 ROW = 8192  # longer inner products may be split among threads, and then depend on their number
 _ONES = np.ones(ROW)
 _NEAR_ZERO = 0.8  # n·mean² over Σx² where the mean is two standard deviations: sums of powers lose two digits
