@@ -24,13 +24,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
-import numpy as np
-from numpy.typing import NDArray
-
 from drivers.device import Block, Quality
 from drivers.realtime import AwakeClock
 
 from .description import TripLimit
+from .estop import EmergencyStops
 from .limits import LimitWatch
 from .peers import NodeState as NodeState
 from .peers import Peers
@@ -41,8 +39,6 @@ _STREAM_FACTOR = 4.0
 _VALID_FACTOR = 10.0
 #: A device process has so many silence limits to answer in the self-test, and so many tests to answer within one.
 _LONGEST_PHASE, _TESTS = 5.0, 3
-#: A contact reads 1 when it is closed.
-_CLOSED = 0.5
 
 
 class InterlockState(IntEnum):
@@ -106,7 +102,7 @@ class Interlock:
         self._limits = self._bench_limits
         self._tripped_limit: LimitWatch | None = None
         self._lets_go = False  # the trip is by a limit that does not latch, and nothing else has come since
-        self._closed: dict[str, bool | None] = dict.fromkeys(estops)
+        self._stops = EmergencyStops(estops, silence_s)
         self._groups = dict.fromkeys(channels.values(), -math.inf)
         self._good_s = dict.fromkeys(channels, -math.inf)
         self._state = InterlockState.DISARMED
@@ -166,11 +162,13 @@ class Interlock:
         now_s = self._awake(now_s)
         if block.group in self._groups:
             self._groups[block.group] = now_s
+        pressed = self._stops.take(block, now_s)
+        if pressed is not None:  # whatever the state: it must not be armed over
+            self._trip("estop", *pressed, now_s)
         good = block.quality == Quality.GOOD
         for column, channel in enumerate(block.channels):
             if good[:, column].any():
                 self._good_s[channel] = now_s
-                self._contact(block, column, good[:, column], now_s)
         for watch in self._limits:
             if watch.limit.channel in block.channels:
                 column = block.channels.index(watch.limit.channel)
@@ -179,18 +177,6 @@ class Interlock:
                 if crossed and self._state is InterlockState.ARMED:
                     self._trip("limit", watch.limit.channel, crossed, now_s)
                     self._tripped_limit, self._lets_go = watch, not watch.limit.latched
-
-    def _contact(self, block: Block, column: int, good: NDArray[np.bool_], now_s: float) -> None:
-        """An emergency stop that is pressed trips whatever the state: it must not be armed over."""
-        channel = block.channels[column]
-        if channel not in self._closed:
-            return
-        values = block.values[good, column]
-        self._closed[channel] = bool(values[-1] >= _CLOSED)
-        if bool((values < _CLOSED).any()):
-            self._trip(
-                "estop", channel, f"emergency stop: {channel} is pressed, or its wire is broken", now_s
-            )
 
     def tick(self, now_s: float) -> None:
         """Time has passed: whoever is silent too long trips. To be called at least four times within the silence limit."""
@@ -289,13 +275,16 @@ class Interlock:
         """Why the trip that is latched must stay; empty when its cause is gone."""
         if self.trip is None:
             return ""
-        pressed = [channel for channel, closed in self._closed.items() if closed is False]
+        pressed = self._stops.open()
         if pressed:
-            return f"{pressed[0]} is still pressed, or its wire broken; unlock it first"
+            return f"{pressed} is still pressed, or its wire broken; unlock it first"
         subject = self.trip.subject
         match self.trip.cause:
             case "lockout":
                 return self._locked
+            case "estop" if subject in self._stops:
+                unheard = self._stops.unheard(now_s)
+                return "" if unheard is None else unheard[1]
             case "death" | "silence" | "error" | "lost" if subject in self._peers:
                 return self._peers.unfit(subject, now_s)
             case "limit" if self._tripped_limit is not None:
@@ -333,14 +322,9 @@ class Interlock:
 
     def _streamless(self, now_s: float) -> tuple[str, str, str] | None:
         limit_s = _STREAM_FACTOR * self._silence_s
-        for channel in self._closed:
-            age_s = now_s - self._good_s.get(channel, -math.inf)
-            if age_s > self._silence_s:
-                return (
-                    "estop",
-                    channel,
-                    f"emergency stop: {channel} has not been heard for {age_s * 1e3:.0f} ms",
-                )
+        unheard = self._stops.unheard(now_s)
+        if unheard is not None:
+            return "estop", *unheard
         for group, arrived_s in self._groups.items():
             if now_s - arrived_s > limit_s:
                 return "stream", group, f"{group}: no samples for {(now_s - arrived_s) * 1e3:.0f} ms"
@@ -362,9 +346,9 @@ class Interlock:
                 return unfit
             if self._peers[name].permission:
                 return f"{name} still holds an old permission"
-        open_contact = next((channel for channel, closed in self._closed.items() if closed is False), None)
-        if open_contact:
-            return f"{open_contact} is pressed, or its wire broken; unlock it first"
+        pressed = self._stops.open()
+        if pressed:
+            return f"{pressed} is pressed, or its wire broken; unlock it first"
         found = self._streamless(now_s)
         if found:
             return found[2]
