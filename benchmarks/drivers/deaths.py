@@ -97,6 +97,10 @@ class Death:
     said: str = ""
 
 
+class NoTorque(RuntimeError):
+    """It did not come to a death: the master could not switch its device on."""
+
+
 class Device:
     """An emulated device of `model` that runs while the context lasts, and masters that die; files go to `folder`."""
 
@@ -120,8 +124,8 @@ class Device:
         self._process.communicate(timeout=_PATIENCE_S)
 
     def death(self, number: signal.Signals) -> Death:
-        """Torque on by a new master, and `number` for that. Raises RuntimeError when it does not come to that, and when a master
-        that was stopped gives torque again.
+        """Torque on by a new master, and `number` for that. Raises NoTorque, and RuntimeError when the torque stays on or a master
+        that was stopped gives it again.
         """
         with self._master() as master:
             since_s = time.monotonic()
@@ -155,7 +159,7 @@ class Device:
         try:
             said = _line(process)
             if said != "on\n":
-                raise RuntimeError(f"the master gave no torque: {said.strip() or 'it died'}")
+                raise NoTorque(f"the master gave no torque: {said.strip() or 'it died'}")
             yield process
         finally:
             process.kill()
