@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from drivers.device import Block, Quality
@@ -29,14 +28,12 @@ from drivers.realtime import AwakeClock
 
 from .description import TripLimit
 from .estop import EmergencyStops
-from .limits import LimitWatch
+from .limits import LimitWatch, tightening
 from .peers import NodeState as NodeState
 from .peers import Peers
+from .streams import Streams
+from .trip import Trip as Trip
 
-#: A bus that delivers nothing for so many silence limits is a trip: blocks gather several rows first.
-_STREAM_FACTOR = 4.0
-#: A watched channel without a valid sample for so many: a slave that missed answers is asked again after a pause.
-_VALID_FACTOR = 10.0
 #: A device process has so many silence limits to answer in the self-test, and so many tests to answer within one.
 _LONGEST_PHASE, _TESTS = 5.0, 3
 
@@ -51,20 +48,6 @@ class InterlockState(IntEnum):
 
 class InterlockError(Exception):
     """Arming was refused; the message is one clear line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """First cause of a trip, one clear line, and when (time in which the interlock ran).
-
-    `cause` is death, silence, error, lost, limit, stream, estop, lockout, self_test or record (that of the last trip cannot be
-    read); `subject` a process, channel or person.
-    """
-
-    cause: str
-    subject: str
-    reason: str
-    at_s: float
 
 
 class _Phase(Enum):
@@ -96,15 +79,13 @@ class Interlock:
     ) -> None:
         self._devices = tuple(devices)
         self._peers = Peers((*devices, *others), silence_s)
-        self._channels, self._silence_s = dict(channels), silence_s
+        self._streams, self._silence_s = Streams(channels, silence_s), silence_s
         self._torque_off_s = min(torque_off_s, silence_s)
         self._bench_limits = tuple(LimitWatch(limit) for limit in limits)
         self._limits = self._bench_limits
         self._tripped_limit: LimitWatch | None = None
         self._lets_go = False  # the trip is by a limit that does not latch, and nothing else has come since
         self._stops = EmergencyStops(estops, silence_s)
-        self._groups = dict.fromkeys(channels.values(), -math.inf)
-        self._good_s = dict.fromkeys(channels, -math.inf)
         self._state = InterlockState.DISARMED
         self._phase = _Phase.NONE
         self._phase_s = 0.0
@@ -160,15 +141,11 @@ class Interlock:
     def block(self, block: Block, now_s: float) -> None:
         """Samples arrived: their GOOD values are compared with the limits."""
         now_s = self._awake(now_s)
-        if block.group in self._groups:
-            self._groups[block.group] = now_s
         pressed = self._stops.take(block, now_s)
         if pressed is not None:  # whatever the state: it must not be armed over
             self._trip("estop", *pressed, now_s)
         good = block.quality == Quality.GOOD
-        for column, channel in enumerate(block.channels):
-            if good[:, column].any():
-                self._good_s[channel] = now_s
+        self._streams.take(block, good, now_s)
         for watch in self._limits:
             if watch.limit.channel in block.channels:
                 column = block.channels.index(watch.limit.channel)
@@ -207,7 +184,7 @@ class Interlock:
             )
         if self._state is InterlockState.ARMED or self.arming:
             raise InterlockError("the interlock is armed already; disarm it first")
-        self._limits = (*self._bench_limits, *self._tightening(limits))
+        self._limits = (*self._bench_limits, *tightening(limits, self._bench_limits))
         missing = self._locked or self._not_ready(now_s)
         if missing:
             raise InterlockError(missing)
@@ -215,19 +192,6 @@ class Interlock:
             watch.restart()
         self._tests = 0
         self._grant(_Phase.GRANT, now_s)
-
-    def _tightening(self, limits: Iterable[TripLimit]) -> list[LimitWatch]:
-        """Those that say more than the limits of the bench, which stay in force with their own settling times."""
-        asked = [LimitWatch(limit) for limit in limits]
-        return [
-            watch
-            for watch in asked
-            if all(
-                watch.tighter_than(own)
-                for own in self._bench_limits
-                if own.limit.channel == watch.limit.channel
-            )
-        ]
 
     def disarm(self) -> None:
         """Take the permission back. A trip stays latched."""
@@ -288,14 +252,11 @@ class Interlock:
             case "death" | "silence" | "error" | "lost" if subject in self._peers:
                 return self._peers.unfit(subject, now_s)
             case "limit" if self._tripped_limit is not None:
-                age_s = now_s - self._good_s.get(subject, -math.inf)
-                if age_s > _STREAM_FACTOR * self._silence_s:
+                if self._streams.late(subject, now_s):
                     return f"{subject} is no longer measured, so nobody knows whether it is back"
                 return self._tripped_limit.standing()
-            case "stream" if subject in self._groups or subject in self._channels:
-                heard = self._groups if subject in self._groups else self._good_s
-                late = now_s - heard.get(subject, -math.inf) > _STREAM_FACTOR * self._silence_s
-                return f"{subject} still delivers nothing" if late else ""
+            case "stream" if subject in self._streams:
+                return f"{subject} still delivers nothing" if self._streams.late(subject, now_s) else ""
             case _:
                 return ""
 
@@ -321,22 +282,10 @@ class Interlock:
         self._phase = _Phase.NONE
 
     def _streamless(self, now_s: float) -> tuple[str, str, str] | None:
-        limit_s = _STREAM_FACTOR * self._silence_s
         unheard = self._stops.unheard(now_s)
         if unheard is not None:
             return "estop", *unheard
-        for group, arrived_s in self._groups.items():
-            if now_s - arrived_s > limit_s:
-                return "stream", group, f"{group}: no samples for {(now_s - arrived_s) * 1e3:.0f} ms"
-        for channel in {watch.limit.channel for watch in self._limits}:
-            age_s = now_s - self._good_s.get(channel, now_s)
-            if age_s > _VALID_FACTOR * self._silence_s:
-                return (
-                    "stream",
-                    channel,
-                    f"{channel}: no valid sample for {age_s * 1e3:.0f} ms, and its limits must be watched",
-                )
-        return None
+        return self._streams.silent({watch.limit.channel for watch in self._limits}, now_s)
 
     def _not_ready(self, now_s: float) -> str:
         """Why the bench cannot be armed now; empty when it can."""
@@ -352,7 +301,7 @@ class Interlock:
         found = self._streamless(now_s)
         if found:
             return found[2]
-        standing = (watch.standing() for watch in self._bench_limits if watch.limit.channel in self._channels)
+        standing = (watch.standing() for watch in self._bench_limits if watch.limit.channel in self._streams)
         return next((line for line in standing if line), "")
 
     def _grant(self, phase: _Phase, now_s: float) -> None:
