@@ -1,8 +1,11 @@
-"""How long until the torque is off: `python -m benchmarks.drivers.torque_off [--trips 200] [--accidents 3]`.
+"""How long until the torque is off: `python -m benchmarks.drivers.torque_off [--trips 200] [--accidents 3] [--only chain|masters]`.
 
 On the emulated bench with both shafts under torque at 500 Hz, through the real interlock, DDS, the device process and the bytes on
 its bus, to the drive's power stage. Trips: from the interlock's decision until the last drive is off, on the bench's clock and on the
 wall's. Accidents: the device process is killed or stopped, or every plug of the bus is pulled; the drives' own watchdogs remain.
+
+Then every model table that gives torque, of every family, in real time: one device, and the process that drives it killed or stopped
+(see `benchmarks.drivers.deaths`). DBC sensors and SCPI instruments give none.
 
 The peer of every row is the bar itself; rates are reciprocal latencies, so that a ratio of 1 just meets it.
 """
@@ -11,6 +14,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
+import math
 import os
 import resource
 import signal
@@ -18,11 +23,12 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks import table
+from benchmarks.drivers import deaths
 from drivers.emulators.control import ask
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import load_dut
@@ -30,33 +36,58 @@ from verification_platform.ros import Graph, GraphError
 from verification_platform.ros.pilot import PILOT, Pilot
 
 ROOT = Path(__file__).resolve().parents[2]
-TRIP_S, GRACE_S = 0.020, 0.020
+TRIP_S, GRACE_S = 0.020, deaths.GRACE_S
 TRIPS, ACCIDENTS = 200, 3
 #: Of the bench's clock: the stamp of a trip and that of a drive are taken by two processes.
 _STAMPS_S = 1e-3
 
 
-def rows(trips: int = TRIPS, accidents: int = ACCIDENTS) -> list[dict[str, Any]]:
-    """Measure everything; one row a bar."""
+def chain_rows(trips: int, accidents: int) -> Iterator[dict[str, Any]]:
+    """Through the whole chain; one row a bar."""
     bench = load_bench(ROOT / "benches" / "emulated.toml")
     watchdog_s = bench.interlock.watchdog + GRACE_S
     with _flying(stay_down=True) as (_, pilot):
         bench_s, wall_s, test_s = _trips(pilot, trips)
-    found = [
-        _row("interlock trip → torque off, p99, bench clock", bench_s, _p99(bench_s), TRIP_S, trips),
-        _row("interlock trip → torque off, p99, wall clock", wall_s, _p99(wall_s), TRIP_S, trips),
-        _row(
-            "self-test: trip on trial → drives' statuswords heard, p99", test_s, _p99(test_s), TRIP_S, trips
-        ),
-    ]
+    yield _row("interlock trip → torque off, p99, bench clock", bench_s, _p99(bench_s), TRIP_S, trips)
+    yield _row("interlock trip → torque off, p99, wall clock", wall_s, _p99(wall_s), TRIP_S, trips)
+    heard = "self-test: trip on trial → drives' statuswords heard, p99"
+    yield _row(heard, test_s, _p99(test_s), TRIP_S, trips)
     for name, accident in (
         ("device process SIGKILL → torque off, max", _signal_to(signal.SIGKILL)),
         ("device process SIGSTOP → torque off, max", _signal_to(signal.SIGSTOP)),
         ("all plugs of the bus pulled → torque off, max", _pull),
     ):
         times_s = [_accident(accident) for _ in range(accidents)]
-        found.append(_row(name, times_s, max(times_s), watchdog_s, accidents))
-    return found
+        yield _row(name, times_s, max(times_s), watchdog_s, accidents)
+
+
+def master_rows(accidents: int) -> Iterator[dict[str, Any]]:
+    """By model: the slowest of so many kills and as many stops."""
+    for model in deaths.torque_models():
+        with (
+            tempfile.TemporaryDirectory(prefix="pilotbench-") as folder,
+            deaths.Device(model, Path(folder)) as device,
+        ):
+            seen = [
+                _death(device, number)
+                for _ in range(accidents)
+                for number in (signal.SIGKILL, signal.SIGSTOP)
+            ]
+        times_s = [death.took_s if death.reason in deaths.BY_ITSELF else math.inf for death in seen]
+        name = f"{model}: its process killed or stopped → torque off, max"
+        yield _row(name, times_s, max(times_s), device.watchdog_s + GRACE_S, len(seen))
+
+
+def _death(device: deaths.Device, number: signal.Signals, attempts: int = 5) -> deaths.Death:
+    """A master that could not even switch its device on (a machine without processors) is started again."""
+    for left in reversed(range(attempts)):
+        try:
+            return device.death(number)
+        except deaths.NoTorque as error:
+            if not left:
+                raise
+            sys.stderr.write(f"again: {error}\n")
+    raise AssertionError
 
 
 def _p99(times_s: Sequence[float]) -> float:
@@ -144,15 +175,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.drivers.torque_off", description=__doc__)
     parser.add_argument("--trips", type=int, default=TRIPS)
     parser.add_argument("--accidents", type=int, default=ACCIDENTS)
+    parser.add_argument("--only", choices=("chain", "masters"))
     options = parser.parse_args(arguments)
     begun_s = time.monotonic()
-    measured = rows(options.trips, options.accidents)
-    for row in measured:
+    chain = () if options.only == "masters" else chain_rows(options.trips, options.accidents)
+    masters = () if options.only == "chain" else master_rows(options.accidents)
+    measured = []
+    for row in itertools.chain(chain, masters):
+        measured.append(row)
         verdict = "reached" if row["reached"] else "NOT REACHED"
         sys.stdout.write(
-            f"{row['name']:58} n {row['n']:4}  {row['peer']:12} ×{row['ratio']:<8} {verdict:12} {row['agreement']}\n"
+            f"{row['name']:75} n {row['n']:4}  {row['peer']:12} ×{row['ratio']:<8} {verdict:12} {row['agreement']}\n"
         )
-    if (options.trips, options.accidents) == (TRIPS, ACCIDENTS):
+        sys.stdout.flush()
+    if (options.trips, options.accidents, options.only) == (TRIPS, ACCIDENTS, None):
         table.write(measured, table.FOLDER / "torque_off.json")
     sys.stdout.write(f"{time.monotonic() - begun_s:.0f} s\n")
     return 0 if all(row["reached"] for row in measured) else 1

@@ -1,13 +1,15 @@
 """One joint module with the MIT mini-cheetah frame.
 
 The protocol knows neither identity nor state nor a watchdog: that the module is on is known only by having told it so,
-and torque is refused unless the table says that this product switches off by itself when nobody speaks to it.
+and torque is refused unless the table says that this product switches off by itself when nobody speaks to it. When it has done
+so it does not tell, and some go on with the next set-point; so this driver itself watches how long it has been silent.
 """
 
 from __future__ import annotations
 
 import math
 
+from drivers import clock
 from drivers.bus.frame import Frame, wire_bits
 from drivers.canservo import mit
 from drivers.canservo.model import MitModel, WatchdogBy
@@ -38,6 +40,8 @@ class MitJoint(CanServo[MitModel]):
         super()._forget()
         self._entered = False
         self._to_enter = False
+        self._watchdog_s = math.inf
+        self._spoke_s = -math.inf  # when the module was last sent anything, on the bench's clock
 
     # ── start-up ──
 
@@ -70,6 +74,7 @@ class MitJoint(CanServo[MitModel]):
         """Nothing can be set: only what the table says of this product counts."""
         watchdog = self.model.watchdog
         self.armed = False
+        self._watchdog_s = timeout_s if math.isnan(watchdog.timeout_s) else watchdog.timeout_s
         if watchdog.by is WatchdogBy.FIXED:
             if not watchdog.timeout_s <= timeout_s:
                 raise WatchdogRefused(
@@ -119,7 +124,21 @@ class MitJoint(CanServo[MitModel]):
             self._quiet_until_s = now_s + self.cycle_s  # torque off waits for nothing
             super().begin_cycle(None, now_s)
             return self.torque_off()
-        return super().begin_cycle(command, now_s)
+        self._look_back()
+        frames = super().begin_cycle(command, now_s)
+        if frames:
+            self._spoke_s = clock.now()
+        return frames
+
+    def _look_back(self) -> None:
+        """This process may have been stopped: then no set-point follows, whatever the module has done meanwhile."""
+        silent_s = clock.now() - self._spoke_s
+        if self.wanted is not None and self._entered and silent_s > self._watchdog_s:
+            self.fail(
+                f"was not spoken to for {silent_s * 1e3:.0f} ms, so its CAN timeout has switched it off",
+                0xFF04,
+                "find out what held the bus process up, then reopen the bench",
+            )
 
     def _questions(self, command: Command | None, now_s: float) -> list[Question]:
         if self.wanted is None:

@@ -364,6 +364,11 @@ def test_a_stop_that_is_no_longer_heard_trips(armed: Bench) -> None:
     armed.run(SILENCE_S + 0.03)
     assert armed.interlock.trip is not None
     assert armed.interlock.trip.reason.startswith("emergency stop: stop has not been heard")
+    assert armed.refused().startswith("reset refused: emergency stop: stop has not been heard for ")
+    armed.silent.clear()
+    armed.run(0.02)
+    armed.interlock.reset(armed.now_s)
+    assert armed.interlock.state is InterlockState.DISARMED
 
 
 def test_a_stop_during_the_self_test_counts(bench: Bench) -> None:

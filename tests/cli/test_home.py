@@ -6,6 +6,8 @@ import json
 import re
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,6 +26,15 @@ from .conftest import BENCH, DUT, Command, Said
 #: The drive servo of the bench is one that homes by itself.
 HOMING = ('model = "cia402_servo_ax1"', 'model = "cia402_profile_ax3"')
 HARDWARE = ('kind = "emulated"', 'kind = "hardware"')
+#: A second emergency stop, at a module on the other bus.
+DOOR = (
+    (
+        "[channel.estop]",
+        '[device.DI1]\nbus = "rs485"\naddress = 4\nmodel = "modbus_contact_1ch"\n'
+        '[channel.door]\ndevice = "DI1"\nsignal = "digital_input"\n[channel.estop]',
+    ),
+    ('estop = ["estop"]', 'estop = ["estop", "door"]'),
+)
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +97,20 @@ def served(bench_file: Callable[..., Path], tmp_path: Path) -> Iterator[tuple[Pa
     """A bench whose emulated devices run already, in real time; its description, and the socket of accidents."""
     real_time = ('patience = "3 s"', "")
     command = [sys.executable, "-m", "verification_platform.bench.emulated", "--dut", str(DUT)]
-    command += ["--bench", str(bench_file(HOMING, real_time)), "--seed", "1", "--run-dir", str(tmp_path)]
+    command += [
+        "--bench",
+        str(bench_file(HOMING, real_time, *DOOR)),
+        "--seed",
+        "1",
+        "--run-dir",
+        str(tmp_path),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             ready = json.loads(process.stdout.readline())
             file = tmp_path / "wired.toml"
-            file.write_text(bench_file(HOMING, real_time).read_text("utf-8"), "utf-8")
+            file.write_text((tmp_path / "bench.toml").read_text("utf-8"), "utf-8")
             for bus in ("can0", "rs485"):  # in the order of the file
                 text = file.read_text("utf-8")
                 file.write_text(text.replace('uri = "emulated"', f'uri = "{ready["bus"][bus]}"', 1), "utf-8")
@@ -101,16 +119,63 @@ def served(bench_file: Callable[..., Path], tmp_path: Path) -> Iterator[tuple[Pa
             process.terminate()
 
 
+def switched(folder: Path) -> list[str]:
+    return [json.loads(line)["torque"] for line in (folder / EVENTS).read_text("utf-8").splitlines()]
+
+
 @pytest.mark.flaky(reruns=3, reruns_delay=5)
-def test_a_pressed_emergency_stop_ends_it_before_the_torque_is_on(
+@pytest.mark.parametrize(("device", "contact"), [("AX1", "estop"), ("DI1", "door")])
+def test_a_pressed_emergency_stop_on_any_bus_ends_it_before_the_torque_is_on(
+    device: str, contact: str, command: Command, served: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, control = served
+    ask(control, do="press", device=device)
+    said = refused(command("bench", "home", "AX1", "--bench", file, "--yes"), 4)
+    assert f"homing is not allowed: emergency stop: {contact} is pressed, or its wire is broken" in said
+    assert switched(tmp_path) == []
+    ask(control, do="release", device=device)
+    assert command("bench", "home", "AX1", "--bench", file, "--yes").code == 0
+    assert switched(tmp_path) == ["on", "off"]
+
+
+@pytest.mark.flaky(reruns=3, reruns_delay=5)
+@pytest.mark.parametrize(
+    ("accident", "said"),
+    [
+        ({"do": "press", "device": "AX1"}, "emergency stop: estop is pressed, or its wire is broken"),
+        ({"do": "press", "device": "DI1"}, "emergency stop: door is pressed, or its wire is broken"),
+        ({"do": "unplug_lines"}, "an emergency stop can no longer be heard: rs485: "),
+    ],
+    ids=["own bus", "other bus", "other bus gone"],
+)
+def test_an_emergency_stop_on_the_way_takes_the_torque_off(
+    accident: dict[str, str], said: str, command: Command, served: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, control = served
+    happened: list[float] = []
+
+    def when_it_moves() -> None:
+        until_s = time.monotonic() + 30.0
+        while switched(tmp_path) != ["on"] and time.monotonic() < until_s:
+            time.sleep(0.01)
+        happened.append(time.monotonic())
+        ask(control, **accident)
+
+    hand = threading.Thread(target=when_it_moves)
+    hand.start()
+    told = refused(command("bench", "home", "AX1", "--bench", file, "--yes"), 4)
+    hand.join()
+    assert f"homing is not allowed: {said}" in told
+    assert switched(tmp_path) == ["on", "off"]
+    off_s = json.loads((tmp_path / EVENTS).read_text("utf-8").splitlines()[-1])["t"]
+    assert off_s - happened[0] < 0.5  # the module is asked every 50 ms; undisturbed homing would take 4 s
+
+
+def test_a_stop_that_cannot_be_heard_at_all_counts_as_pressed(
     command: Command, served: tuple[Path, Path], tmp_path: Path
 ) -> None:
     file, control = served
-    ask(control, do="press", device="AX1")
+    ask(control, do="unplug_lines")
     said = refused(command("bench", "home", "AX1", "--bench", file, "--yes"), 4)
-    assert "homing is not allowed: emergency stop: estop is pressed" in said
-    assert (tmp_path / EVENTS).read_text("utf-8") == ""
-    ask(control, do="release", device="AX1")
-    assert command("bench", "home", "AX1", "--bench", file, "--yes").code == 0
-    switched = [json.loads(line)["torque"] for line in (tmp_path / EVENTS).read_text("utf-8").splitlines()]
-    assert switched == ["on", "off"]
+    assert "AX1: homing is not allowed: emergency stop: door cannot be heard: rs485: " in said
+    assert switched(tmp_path) == []

@@ -16,6 +16,7 @@ import pytest
 
 from drivers.bus.can_hub import Fault, FaultKind
 from drivers.bus.frame import Frame
+from drivers.canservo import mit
 from drivers.canservo.family import CANSERVO, make_servo
 from drivers.canservo.group import CanServoGroup
 from drivers.canservo.model import Watchdog, WatchdogBy, load_model
@@ -475,6 +476,29 @@ def test_a_fixed_watchdog_that_is_slower_than_the_bench_wants_is_refused(bench: 
     bench.serve_devices(AK)
     with pytest.raises(WatchdogRefused, match=r"0\.1 s, the bench wants 0\.05 s"):
         bench.group(AK, watchdog_s=0.05).open()
+
+
+def test_after_a_long_silence_a_module_gets_no_set_point(bench: Bench) -> None:
+    """It cannot tell that its CAN timeout has come, and some products go on with the next set-point; this one does."""
+    bench.serve_devices(AK)
+    group = bench.group(AK)
+    group.open()
+    enabled(group, "AK", Mode.VELOCITY)
+    node, heard = bench.node("AK"), []
+    bench.on_loop(lambda: setattr(node, "expired", lambda _now_s: None))
+    hear = node.on_frame
+
+    def on_frame(frame: Frame, now_s: float) -> None:
+        heard.append(frame.data)
+        hear(frame, now_s)
+
+    bench.on_loop(lambda: setattr(node, "on_frame", on_frame))
+    time.sleep(1.5 * load_model("ak80_9").watchdog.timeout_s)  # as one that is stopped
+    with pytest.raises(DeviceFault, match=r"AK: was not spoken to for 1\d\d ms, so its CAN timeout"):
+        group.cycle({"AK": Command(Mode.VELOCITY, 2.0)})
+    assert heard == [mit.EXIT]
+    assert not node.torque_on
+    assert group.state("AK") is DeviceState.FAULT
 
 
 @EACH

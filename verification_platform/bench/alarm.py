@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from drivers.device import Quality, Row
 
 from .description import Interlock
-
-#: A contact of an emergency stop reads 1 when it is closed.
-_CLOSED = 0.5
+from .estop import CLOSED
 
 
 class Alarm:
@@ -30,7 +28,7 @@ class Alarm:
             )
             for limit in interlock.limits
         ]
-        bounds += [(name, _CLOSED, math.inf) for name in interlock.estop]
+        bounds += [(name, CLOSED, math.inf) for name in interlock.estop]
         self._bounds = tuple(
             (channels.index(name), low, high) for name, low, high in bounds if name in channels
         )

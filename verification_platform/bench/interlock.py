@@ -21,28 +21,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum, IntEnum
-
-import numpy as np
-from numpy.typing import NDArray
 
 from drivers.device import Block, Quality
 from drivers.realtime import AwakeClock
 
 from .description import TripLimit
-from .limits import LimitWatch
+from .estop import EmergencyStops
+from .limits import LimitWatch, tightening
 from .peers import NodeState as NodeState
 from .peers import Peers
+from .streams import Streams
+from .trip import Trip as Trip
 
-#: A bus that delivers nothing for so many silence limits is a trip: blocks gather several rows first.
-_STREAM_FACTOR = 4.0
-#: A watched channel without a valid sample for so many: a slave that missed answers is asked again after a pause.
-_VALID_FACTOR = 10.0
 #: A device process has so many silence limits to answer in the self-test, and so many tests to answer within one.
 _LONGEST_PHASE, _TESTS = 5.0, 3
-#: A contact reads 1 when it is closed.
-_CLOSED = 0.5
 
 
 class InterlockState(IntEnum):
@@ -55,20 +48,6 @@ class InterlockState(IntEnum):
 
 class InterlockError(Exception):
     """Arming was refused; the message is one clear line."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
-    """First cause of a trip, one clear line, and when (time in which the interlock ran).
-
-    `cause` is death, silence, error, lost, limit, stream, estop, lockout, self_test or record (that of the last trip cannot be
-    read); `subject` a process, channel or person.
-    """
-
-    cause: str
-    subject: str
-    reason: str
-    at_s: float
 
 
 class _Phase(Enum):
@@ -100,15 +79,13 @@ class Interlock:
     ) -> None:
         self._devices = tuple(devices)
         self._peers = Peers((*devices, *others), silence_s)
-        self._channels, self._silence_s = dict(channels), silence_s
+        self._streams, self._silence_s = Streams(channels, silence_s), silence_s
         self._torque_off_s = min(torque_off_s, silence_s)
         self._bench_limits = tuple(LimitWatch(limit) for limit in limits)
         self._limits = self._bench_limits
         self._tripped_limit: LimitWatch | None = None
         self._lets_go = False  # the trip is by a limit that does not latch, and nothing else has come since
-        self._closed: dict[str, bool | None] = dict.fromkeys(estops)
-        self._groups = dict.fromkeys(channels.values(), -math.inf)
-        self._good_s = dict.fromkeys(channels, -math.inf)
+        self._stops = EmergencyStops(estops, silence_s)
         self._state = InterlockState.DISARMED
         self._phase = _Phase.NONE
         self._phase_s = 0.0
@@ -164,13 +141,11 @@ class Interlock:
     def block(self, block: Block, now_s: float) -> None:
         """Samples arrived: their GOOD values are compared with the limits."""
         now_s = self._awake(now_s)
-        if block.group in self._groups:
-            self._groups[block.group] = now_s
+        pressed = self._stops.take(block, now_s)
+        if pressed is not None:  # whatever the state: it must not be armed over
+            self._trip("estop", *pressed, now_s)
         good = block.quality == Quality.GOOD
-        for column, channel in enumerate(block.channels):
-            if good[:, column].any():
-                self._good_s[channel] = now_s
-                self._contact(block, column, good[:, column], now_s)
+        self._streams.take(block, good, now_s)
         for watch in self._limits:
             if watch.limit.channel in block.channels:
                 column = block.channels.index(watch.limit.channel)
@@ -179,18 +154,6 @@ class Interlock:
                 if crossed and self._state is InterlockState.ARMED:
                     self._trip("limit", watch.limit.channel, crossed, now_s)
                     self._tripped_limit, self._lets_go = watch, not watch.limit.latched
-
-    def _contact(self, block: Block, column: int, good: NDArray[np.bool_], now_s: float) -> None:
-        """An emergency stop that is pressed trips whatever the state: it must not be armed over."""
-        channel = block.channels[column]
-        if channel not in self._closed:
-            return
-        values = block.values[good, column]
-        self._closed[channel] = bool(values[-1] >= _CLOSED)
-        if bool((values < _CLOSED).any()):
-            self._trip(
-                "estop", channel, f"emergency stop: {channel} is pressed, or its wire is broken", now_s
-            )
 
     def tick(self, now_s: float) -> None:
         """Time has passed: whoever is silent too long trips. To be called at least four times within the silence limit."""
@@ -221,7 +184,7 @@ class Interlock:
             )
         if self._state is InterlockState.ARMED or self.arming:
             raise InterlockError("the interlock is armed already; disarm it first")
-        self._limits = (*self._bench_limits, *self._tightening(limits))
+        self._limits = (*self._bench_limits, *tightening(limits, self._bench_limits))
         missing = self._locked or self._not_ready(now_s)
         if missing:
             raise InterlockError(missing)
@@ -229,19 +192,6 @@ class Interlock:
             watch.restart()
         self._tests = 0
         self._grant(_Phase.GRANT, now_s)
-
-    def _tightening(self, limits: Iterable[TripLimit]) -> list[LimitWatch]:
-        """Those that say more than the limits of the bench, which stay in force with their own settling times."""
-        asked = [LimitWatch(limit) for limit in limits]
-        return [
-            watch
-            for watch in asked
-            if all(
-                watch.tighter_than(own)
-                for own in self._bench_limits
-                if own.limit.channel == watch.limit.channel
-            )
-        ]
 
     def disarm(self) -> None:
         """Take the permission back. A trip stays latched."""
@@ -289,24 +239,24 @@ class Interlock:
         """Why the trip that is latched must stay; empty when its cause is gone."""
         if self.trip is None:
             return ""
-        pressed = [channel for channel, closed in self._closed.items() if closed is False]
+        pressed = self._stops.open()
         if pressed:
-            return f"{pressed[0]} is still pressed, or its wire broken; unlock it first"
+            return f"{pressed} is still pressed, or its wire broken; unlock it first"
         subject = self.trip.subject
         match self.trip.cause:
             case "lockout":
                 return self._locked
+            case "estop" if subject in self._stops:
+                unheard = self._stops.unheard(now_s)
+                return "" if unheard is None else unheard[1]
             case "death" | "silence" | "error" | "lost" if subject in self._peers:
                 return self._peers.unfit(subject, now_s)
             case "limit" if self._tripped_limit is not None:
-                age_s = now_s - self._good_s.get(subject, -math.inf)
-                if age_s > _STREAM_FACTOR * self._silence_s:
+                if self._streams.late(subject, now_s):
                     return f"{subject} is no longer measured, so nobody knows whether it is back"
                 return self._tripped_limit.standing()
-            case "stream" if subject in self._groups or subject in self._channels:
-                heard = self._groups if subject in self._groups else self._good_s
-                late = now_s - heard.get(subject, -math.inf) > _STREAM_FACTOR * self._silence_s
-                return f"{subject} still delivers nothing" if late else ""
+            case "stream" if subject in self._streams:
+                return f"{subject} still delivers nothing" if self._streams.late(subject, now_s) else ""
             case _:
                 return ""
 
@@ -332,27 +282,10 @@ class Interlock:
         self._phase = _Phase.NONE
 
     def _streamless(self, now_s: float) -> tuple[str, str, str] | None:
-        limit_s = _STREAM_FACTOR * self._silence_s
-        for channel in self._closed:
-            age_s = now_s - self._good_s.get(channel, -math.inf)
-            if age_s > self._silence_s:
-                return (
-                    "estop",
-                    channel,
-                    f"emergency stop: {channel} has not been heard for {age_s * 1e3:.0f} ms",
-                )
-        for group, arrived_s in self._groups.items():
-            if now_s - arrived_s > limit_s:
-                return "stream", group, f"{group}: no samples for {(now_s - arrived_s) * 1e3:.0f} ms"
-        for channel in {watch.limit.channel for watch in self._limits}:
-            age_s = now_s - self._good_s.get(channel, now_s)
-            if age_s > _VALID_FACTOR * self._silence_s:
-                return (
-                    "stream",
-                    channel,
-                    f"{channel}: no valid sample for {age_s * 1e3:.0f} ms, and its limits must be watched",
-                )
-        return None
+        unheard = self._stops.unheard(now_s)
+        if unheard is not None:
+            return "estop", *unheard
+        return self._streams.silent({watch.limit.channel for watch in self._limits}, now_s)
 
     def _not_ready(self, now_s: float) -> str:
         """Why the bench cannot be armed now; empty when it can."""
@@ -362,13 +295,13 @@ class Interlock:
                 return unfit
             if self._peers[name].permission:
                 return f"{name} still holds an old permission"
-        open_contact = next((channel for channel, closed in self._closed.items() if closed is False), None)
-        if open_contact:
-            return f"{open_contact} is pressed, or its wire broken; unlock it first"
+        pressed = self._stops.open()
+        if pressed:
+            return f"{pressed} is pressed, or its wire broken; unlock it first"
         found = self._streamless(now_s)
         if found:
             return found[2]
-        standing = (watch.standing() for watch in self._bench_limits if watch.limit.channel in self._channels)
+        standing = (watch.standing() for watch in self._bench_limits if watch.limit.channel in self._streams)
         return next((line for line in standing if line), "")
 
     def _grant(self, phase: _Phase, now_s: float) -> None:

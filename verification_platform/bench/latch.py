@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import TextIO
 
 from .description import BenchDescription
-from .interlock import Trip
 from .state import make_folder, open_as, state_of, sync_folder
+from .trip import Trip
 
 FILE = "trip.json"
 

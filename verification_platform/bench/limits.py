@@ -8,6 +8,7 @@ acknowledged while it is still there.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,3 +105,13 @@ class LimitWatch:
     def restart(self) -> None:
         """A settling time that began before arming does not count."""
         self._beyond_s = None
+
+
+def tightening(limits: Iterable[TripLimit], own: Sequence[LimitWatch]) -> list[LimitWatch]:
+    """Those of `limits` that say more than `own`, which stay in force with their own settling times."""
+    asked = [LimitWatch(limit) for limit in limits]
+    return [
+        watch
+        for watch in asked
+        if all(watch.tighter_than(o) for o in own if o.limit.channel == watch.limit.channel)
+    ]

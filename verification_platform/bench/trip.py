@@ -1,8 +1,22 @@
-"""The one exception that says the bench is no longer under torque; it lives here so that benches can raise
-it.
-"""
+"""What a trip is: the interlock's record of it, and the exception by which a bench says that it is no longer under torque."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """First cause of a trip, one clear line, and when (time in which the interlock ran).
+
+    `cause` is death, silence, error, lost, limit, stream, estop, lockout, self_test or record (that of the last trip cannot be
+    read); `subject` a process, channel or person.
+    """
+
+    cause: str
+    subject: str
+    reason: str
+    at_s: float
 
 
 class BenchTrip(Exception):
