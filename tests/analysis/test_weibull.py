@@ -141,6 +141,20 @@ def test_against_scipys_censored_fit() -> None:
             assert (fit.beta, fit.eta) == pytest.approx((beta, eta), rel=2e-3)
 
 
+def test_the_root_is_found_from_samples_of_any_spread() -> None:
+    """Nearly equal lives, lives over many decades, two clusters far apart, many survivors far behind the failures."""
+    rng = np.random.default_rng(11)
+    samples = [np.exp(rng.normal(0, spread, 20)) for spread in (1e-3, 1, 20)]
+    samples.append(np.concatenate((1 + 1e-4 * rng.random(10), 1e8 * (1 + 1e-4 * rng.random(10)))))
+    for lives in samples:
+        for survivors in ([], np.full(200, 10 * lives.max())):
+            fit = fit_weibull(LifeData.right_censored(lives, survivors))
+            x = np.log(np.concatenate((lives, survivors)))
+            w = np.exp(fit.beta * (x - x.max()))
+            g = (w @ x) / w.sum() - 1 / fit.beta - np.log(lives).mean()
+            assert abs(g) < 1e-11 * (np.ptp(x) + 1 / fit.beta) + 4e-16 * np.abs(x).max()
+
+
 def test_batch_equals_single_fits() -> None:
     rng = np.random.default_rng(4)
     lives = rng.weibull(1.7, (1000, 12)) * 300

@@ -187,6 +187,32 @@ def test_histogram_streams_and_merges() -> None:
         whole.merge(Histogram(y[10_000:20_000]))
 
 
+def test_what_lies_outside_the_bins_is_kept_exactly() -> None:
+    """Just outside, far outside, and so far that its bin has no number."""
+    y = np.random.default_rng(4).uniform(-1, 1, 8192)
+    histogram = Histogram(y)
+    width = (histogram.high - histogram.low) / histogram.bins
+    outside = [
+        histogram.low - 0.5 * width,
+        histogram.low - 2 * width,
+        histogram.high + 0.5 * width,
+        50.0,
+        -1e12,
+        1e100,
+    ]
+    inside = [histogram.low + 0.5 * width, histogram.high - 0.5 * width]
+    for value in outside + inside:
+        histogram.update(np.append(y, value))
+    assert np.concatenate(histogram.outside).tolist() == outside
+    assert histogram.counts.sum() == 8 * len(y) + 2
+    assert histogram.counts[0] == histogram.counts[-1] == 1
+    expected, _ = np.histogram(y, histogram.bins, (histogram.low, histogram.high))
+    assert np.abs(histogram.counts[1:-1] - 8 * expected[1:-1]).sum() <= 16  # edges to the last bit
+    for infinite in (np.nan, np.inf, -np.inf):
+        with pytest.raises(BudgetError, match="NaN or infinity"):
+            histogram.update(np.array([0.0, infinite]))
+
+
 def test_refusals() -> None:
     with pytest.raises(BudgetError):
         monte_carlo(total, [], seed=1)

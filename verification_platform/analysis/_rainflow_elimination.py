@@ -42,30 +42,25 @@ def eliminate(U: Float, at: Int | None, enough: int, sink: Sink) -> tuple[Float,
     tie_parity: int | None = None
     idle = 0
     while len(U) > max(enough, 3):
-        before = len(U)
         closed = rake(U, tie_parity)
         k = closed.nonzero()[0]
-        if len(k):
-            sink(at, U[1:].take(k), U[2:].take(k), k + 1, k + 2)
-            stays = kept_after_rake(closed)
-            U, at = U.take(stays), None if at is None else at.take(stays)
-            idle = 0
-        if _STALLED * len(k) >= before:
-            continue
-        tie_parity = 0 if tie_parity is None else 1 - tie_parity
-        loops = spindles(U)
-        if len(loops):
+        loops, stays = np.empty(0, dtype=np.intp), None
+        if _STALLED * len(k) < len(U):
+            tie_parity = 0 if tie_parity is None else 1 - tie_parity
+            loops, stays = spindles(U)
+        if stays is not None and len(loops) > 2 * len(k):
             values = U.take(loops)
             sink(at, values[0::2], values[1::2], loops[0::2], loops[1::2])
-            mask = np.ones(len(U), dtype=np.bool_)
-            mask[loops] = False
-            stays = mask.nonzero()[0]
-            U, at = U.take(stays), None if at is None else at.take(stays)
-            idle = 0
-        elif not len(k):
+        elif len(k):
+            sink(at, U[1:].take(k), U[2:].take(k), k + 1, k + 2)
+            stays = kept_after_rake(closed)
+        else:
             idle += 1
             if idle == 3:  # neither with ties undecided nor with either parity
                 break
+            continue
+        U, at = U.take(stays), None if at is None else at.take(stays)
+        idle = 0
     return U, at
 
 
@@ -93,8 +88,9 @@ def kept_after_rake(closed: Bool) -> Index:
     return stays.nonzero()[0]
 
 
-def spindles(U: Float) -> Index:
-    """Loops that close within single spindles: positions of their points, (2·loops,), the two of a loop in turn.
+def spindles(U: Float) -> tuple[Index, Index]:
+    """Loops that close within single spindles: positions of their points, (2·loops,), the two of a loop in turn,
+    and the positions of the points that stay.
 
     A spindle is a run of falling ranges from position f to c followed by a run of rising ranges from c to g.
     Points f … c are its falling arm, c+1 … g+1 its rising arm. Rising point j closes every point q of the
@@ -102,14 +98,13 @@ def spindles(U: Float) -> Index:
     larger one: up to and including the first j that passes the arm's outermost point of its kind, and never
     the arm's first two points (those are left to `rake`).
     """
-    none = np.empty(0, dtype=np.intp)
     falls = np.less_equal(U[2:], U[:-2])
     turns = np.not_equal(falls[1:], falls[:-1]).nonzero()[0] + 1
     if len(falls) and falls[0]:
         turns = np.append(np.zeros(1, dtype=np.intp), turns)
     count = len(turns) // 2
     if count == 0:
-        return none
+        return np.empty(0, dtype=np.intp), np.arange(len(U))
     f, c = turns[0 : 2 * count : 2], turns[1::2]
     bounds = np.append(turns[: 2 * count : 2], turns[2 * count] if len(turns) % 2 else len(falls)) + 2
 
@@ -126,8 +121,13 @@ def spindles(U: Float) -> Index:
     end = top.take(last - 1 - bounds[0]) - 1
     waiting = np.where((last - end) & 1, 1, 2)  # rising points that stay open
     events, taken = np.maximum(last - c - 1 - waiting, 0), c - end
-    # In the order of closing, rising and falling points merge into one list; consecutive elements are loops.
+    # What closes lies between the points that stay open, from `end` + 1 on.
     size = last - end - waiting
+    some = size.nonzero()[0]
+    first = end.take(some) + 1
+    begin = np.append(np.zeros(1, dtype=np.intp), first + size.take(some))
+    stays = _ranges(begin, np.append(first, len(U)) - begin)
+    # In the order of closing, rising and falling points merge into one list; consecutive elements are loops.
     offset = np.cumsum(size) - size
     j = _ranges(c + 2, events)
     place = j - top.take(j - (1 + bounds[0]))
@@ -135,18 +135,17 @@ def spindles(U: Float) -> Index:
     merged, is_falling = np.empty(int(size.sum()), dtype=np.intp), np.ones(int(size.sum()), dtype=np.bool_)
     merged[place] = j
     is_falling[place] = False
-    some = size.nonzero()[0]
     merged[offset[some]] = c[some] + 1
     is_falling[offset[some]] = False
-    merged[is_falling.nonzero()[0]] = -_ranges(-c, taken)
-    return merged
+    merged[is_falling.nonzero()[0]] = _ranges(c, taken, -1)
+    return merged, stays
 
 
-def _ranges(first: Index, sizes: Index) -> Index:
-    """first[k], first[k] + 1, … for sizes[k] numbers each, one range behind the other."""
+def _ranges(first: Index, sizes: Index, step: int = 1) -> Index:
+    """first[k], first[k] + step, … for sizes[k] numbers each, one range behind the other; step is 1 or −1."""
     ends = np.cumsum(sizes)
-    numbers = np.repeat(first - ends + sizes, sizes)
-    numbers += np.arange(len(numbers))
+    numbers: Index = np.repeat(first - step * (ends - sizes), sizes)
+    (np.add if step > 0 else np.subtract)(numbers, np.arange(len(numbers)), out=numbers)
     return numbers
 
 
@@ -161,11 +160,12 @@ def _closed_by_kind(U: Float, kind: int, f: Index, c: Index, bounds: Index, lowe
     n_all = (begin[1:] - begin[:-1]) // 2
     n_falling = (rising_from - begin[:-1]) // 2
     n_rising = n_all - n_falling
-    values = U[begin[0] : begin[-1] : 2]
-    is_rising = np.repeat(np.arange(2 * len(c)) % 2 == 1, np.stack((n_falling, n_rising), axis=1).ravel())
+    values = np.positive(U[begin[0] : begin[-1] : 2])  # every look at a strided view would copy it
+    rising = _ranges(np.cumsum(n_all) - n_rising, n_rising)
+    is_rising = np.zeros(len(values), dtype=np.bool_)
+    is_rising[rising] = True
     order = _order_in_groups(values, n_all)
     rank = is_rising.take(order).nonzero()[0]  # of rising points, in their own order
-    rising = is_rising.nonzero()[0]
     # Falling points below it in its spindle: rank − rising points in front − falling points of spindles in front
     closed = np.repeat(rising_from + 2 * (np.cumsum(n_falling) - n_falling), n_rising)
     rank -= np.arange(len(rank))
@@ -188,7 +188,7 @@ def _order_in_groups(values: Float, sizes: Index) -> Index:
     """
     if not len(values):
         return np.empty(0, dtype=np.intp)
-    span = 2.0 * float(values.max() - values.min())
+    span = 2.0 * float(np.maximum.reduce(values) - np.minimum.reduce(values))
     apart = np.repeat(np.arange(len(sizes)) * span, sizes)
     apart += values
     order = apart.argsort(kind="stable")

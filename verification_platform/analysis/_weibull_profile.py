@@ -1,13 +1,15 @@
 """Weibull fits of exact lives with right-censoring: one equation for β, one sample or many at once.
 
 With x = ln t, the likelihood equation for β is g(β) = Σx·e^{βx}/Σe^{βx} − 1/β − mean of x over the failures = 0;
-g rises monotonically (its slope is the weighted variance of x plus 1/β²), so Newton's method from any start
-finds the only root. η then follows in closed form.
+g rises monotonically (its slope is the weighted variance of x plus 1/β²), so there is one root. Newton's method
+looks for it in 1/β, in which g is nearly a straight line: four or five steps from any sample's own spread. η then
+follows in closed form.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,16 +21,17 @@ from .moments import inner
 
 _STEPS = 100
 _CLOSE = 1e-12
+_SMALL = 2048  # lives whose three sums are one matrix product and one thread's work
 
 
 @dataclass(frozen=True, slots=True)
 class ProfileFit:
-    """β, ln η, the log-likelihood and the observed information of (β, η), (2, 2), at its maximum."""
+    """β, ln η, the log-likelihood and its negative second derivatives (∂β², ∂β∂η, ∂η²) at its maximum."""
 
     beta: float
     log_eta: float
     log_likelihood: float
-    information: Float
+    information: tuple[float, float, float]
 
 
 def profile_fit(x: Float, failed: Bool) -> ProfileFit:
@@ -41,9 +44,8 @@ def profile_fit(x: Float, failed: Bool) -> ProfileFit:
     mean = float(np.add.reduce(failures)) / r
     top = float(np.maximum.reduce(x))
     failures -= mean
-    spread = math.sqrt(max(float(np.dot(failures, failures)) / r, 1e-300))
-    beta = 1.2 / spread
-    sums = _Sums(x, top)
+    beta = 1.2 / math.sqrt(max(float(np.dot(failures, failures)) / r, 1e-300))
+    sums = _of_small(x, top) if len(x) <= _SMALL else _of_pieces(x, top)
     for _ in range(_STEPS):
         s0, s1, s2 = sums(beta)
         centre = s1 / s0
@@ -51,47 +53,53 @@ def profile_fit(x: Float, failed: Bool) -> ProfileFit:
         step = g / (s2 / s0 - centre * centre + 1.0 / beta**2)
         if abs(step) <= _CLOSE * beta:
             break
-        beta = beta - step if step < 0.9 * beta else 0.1 * beta
+        beta /= max(1.0 + step / beta, 0.1)
     log_eta = top + math.log(s0 / r) / beta
     # Sums of z·ln(t/η) and z·ln²(t/η) with z = (t/η)^β, of which the sum is r.
     d = top - log_eta
     first = r * (s1 / s0 + d)
     second = r * (s2 / s0 + 2 * d * s1 / s0 + d * d)
     eta = math.exp(log_eta)
-    information = np.array(
-        [[r / beta**2 + second, -beta / eta * first], [-beta / eta * first, r * beta**2 / eta**2]]
-    )
+    information = (r / beta**2 + second, -beta / eta * first, r * beta**2 / eta**2)
     value = r * (math.log(beta) - beta * log_eta + (beta - 1.0) * mean - 1.0)
     return ProfileFit(beta, log_eta, value, information)
 
 
-class _Sums:
-    """Σw, Σw·p, Σw·p² with p = x − top and w = e^{β·p}, for any β."""
+_Sums = Callable[[float], Sequence[float]]  # of β: Σw, Σw·p, Σw·p² with p = x − top and w = e^{β·p}
 
-    def __init__(self, x: Float, top: float) -> None:
-        self._x, self._top = x, top
-        self._whole = len(x) <= CHUNK
-        if self._whole:
-            self._p = x - top
-            self._p2 = self._p * self._p
-            self._one = np.ones(len(x))
-        self._scratch = np.empty((2, min(len(x), CHUNK)))
 
-    def __call__(self, beta: float) -> tuple[float, float, float]:
-        if self._whole:
-            w = np.exp(beta * self._p)
-            return float(np.dot(w, self._one)), float(np.dot(w, self._p)), float(np.dot(w, self._p2))
+def _of_small(x: Float, top: float) -> _Sums:
+    powers = np.empty((3, len(x)))
+    powers[0] = 1.0
+    p = np.subtract(x, top, out=powers[1])
+    np.multiply(p, p, out=powers[2])
+    w = np.empty(len(x))
+
+    def sums(beta: float) -> list[float]:
+        np.exp(np.multiply(p, beta, out=w), out=w)
+        found: list[float] = powers.dot(w).tolist()
+        return found
+
+    return sums
+
+
+def _of_pieces(x: Float, top: float) -> _Sums:
+    scratch = np.empty((2, min(len(x), CHUNK)))
+
+    def sums(beta: float) -> tuple[float, float, float]:
         s0 = s1 = s2 = 0.0
-        for start in range(0, len(self._x), CHUNK):
-            n = min(CHUNK, len(self._x) - start)
-            p = np.subtract(self._x[start : start + n], self._top, out=self._scratch[0, :n])
-            w = np.multiply(p, beta, out=self._scratch[1, :n])
+        for start in range(0, len(x), CHUNK):
+            n = min(CHUNK, len(x) - start)
+            p = np.subtract(x[start : start + n], top, out=scratch[0, :n])
+            w = np.multiply(p, beta, out=scratch[1, :n])
             np.exp(w, out=w)
             s0 += float(np.add.reduce(w))
             np.multiply(w, p, out=w)
             s1 += float(np.add.reduce(w))
             s2 += inner(w, p)
         return s0, s1, s2
+
+    return sums
 
 
 def fit_many(lives: Float, failed: Bool) -> tuple[Float, Float]:
@@ -125,7 +133,7 @@ def fit_many(lives: Float, failed: Bool) -> tuple[Float, Float]:
         s2 = np.einsum("kn,kn->k", wa, xa)
         centre = s1 / s0
         step = (centre - 1.0 / b - mean[active]) / (s2 / s0 - centre**2 + 1.0 / b**2)
-        new = np.where(step < 0.9 * b, b - step, 0.1 * b)
+        new = b / np.maximum(1.0 + step / b, 0.1)
         beta[active] = new
         active = active[np.abs(new - b) > 1e-10 * b]
         if not len(active):

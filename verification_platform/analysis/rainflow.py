@@ -18,9 +18,10 @@ from __future__ import annotations
 
 from copy import copy
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from ._bins import BinGrid
 from ._rainflow_elimination import Index, eliminate
@@ -245,24 +246,28 @@ class RainflowCounter:
             if bool(up[0]) != rising:
                 self._push(values[:1], None if at is None else at[:1])
             where = np.not_equal(up[1:], up[:-1], out=self._turns[: n - 2]).nonzero()[0]
-            self._push(values[1:].take(where), None if at is None else at[1:].take(where))
+            self._push(values[1:], None if at is None else at[1:], where)
             self._rising = bool(up[-1])
         self._last = float(values[-1])
         self._last_at = 0 if at is None else int(at[-1])
 
-    def _push(self, values: Float, at: Int | None) -> None:
-        """Append alternating turning points, signed, and close loops when enough have gathered."""
-        begin, end = self._size, self._size + len(values)
+    def _push(self, values: Float, at: Int | None, where: Index | None = None) -> None:
+        """Append alternating turning points (those at `where`, or all), signed; close loops if enough have gathered."""
+        begin = self._size
+        end = begin + len(values if where is None else where)
         if end > len(self._U):
             room = max(2 * len(self._U), end, 4096)
             self._U = np.concatenate((self._U[:begin], np.empty(room - begin)))
             if self.keeps_table:
                 self._at = np.concatenate((self._at[:begin], np.empty(room - begin, dtype=np.int64)))
-        self._U[begin:end] = values
+        if where is None:
+            self._U[begin:end] = values
+        else:  # straight into place; "clip" for the check that "raise" makes in a copy
+            values.take(where, out=self._U[begin:end], mode="clip")
         valleys = self._U[begin + ((begin % 2 == 0) == self._first_is_peak) : end : 2]
         np.negative(valleys, out=valleys)
         if self.keeps_table and at is not None:
-            self._at[begin:end] = at
+            self._at[begin:end] = at if where is None else at.take(where)
         self._size = end
         if end - self._settled >= max(_BUFFER, self._settled):
             self._close(enough=end >> 3)
@@ -294,21 +299,22 @@ class RainflowCounter:
     def _count_gathered(self) -> None:
         if not self._gathered:
             return
-        ranges = np.concatenate([r for r, _, _ in self._gathered])
-        means = None
+        columns: list[NDArray[Any]] = [np.concatenate([r for r, _, _ in self._gathered])]
         if self._gathered[0][1] is not None:
-            means = np.concatenate([m for _, m, _ in self._gathered if m is not None])
-        real = ranges.nonzero()[0]
-        repeats = len(real) < len(ranges)
-        if repeats:
-            ranges, means = ranges.take(real), None if means is None else means.take(real)
+            columns.append(np.concatenate([m for _, m, _ in self._gathered if m is not None]))
+        if self.keeps_table:
+            columns += [
+                np.concatenate([at[k] for _, _, at in self._gathered if at is not None]) for k in (0, 1)
+            ]
+        if len(columns[0]) and np.minimum.reduce(columns[0]) == 0:  # plateaus
+            real = columns[0].nonzero()[0]
+            columns = [column.take(real) for column in columns]
+        ranges, means = columns[0], columns[1] if len(columns) > 1 else None
         self._grid.add(ranges, means)
         if self.damage_curve is not None:
             self._damage += float(self.damage_curve.damage_per_cycle(ranges).sum())
-        if self.keeps_table and means is not None:
-            start = np.concatenate([at[0] for _, _, at in self._gathered if at is not None]).take(real)
-            end = np.concatenate([at[1] for _, _, at in self._gathered if at is not None]).take(real)
-            self._rows.append((ranges, means, start, end))
+        if self.keeps_table:
+            self._rows.append((columns[0], columns[1], columns[2], columns[3]))
         self._gathered = []
 
 

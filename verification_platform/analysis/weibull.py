@@ -79,7 +79,7 @@ class LifeData:
         low = np.concatenate((failed, running))
         high = low.copy()
         high[len(failed) :] = np.inf
-        if not len(low) or not (low.min() > 0 and low.max() < np.inf):
+        if not len(low) or not (np.minimum.reduce(low) > 0 and np.maximum.reduce(low) < np.inf):
             return LifeData.of(low, high)  # which says what is wrong
         return LifeData(low, high, np.zeros(len(low)), np.full(len(low), np.inf), True)
 
@@ -182,27 +182,24 @@ def fit_weibull(data: LifeData) -> WeibullFit:
     has no maximum, and Weibayes (`demonstration.weibayes`) is the method.
     """
     failed = data.high < np.inf
-    ages = data.high[failed]
-    if len(ages) < 2 or (ages.min() == ages.max() and np.ptp(data.low[failed]) == 0):
+    known = failed.nonzero()[0]
+    ages = data.high.take(known)
+    if len(ages) < 2 or (np.equal(ages, ages[0]).all() and np.ptp(data.low.take(known)) == 0):
         raise NotEnoughDataError(f"Weibull: {len(ages)} failures, all at one age")
     if data.plain:
         found = profile_fit(np.log(data.low), failed)
-        beta, eta, value, information = (
-            found.beta,
-            math.exp(found.log_eta),
-            found.log_likelihood,
-            found.information,
-        )
+        beta, eta, value = found.beta, math.exp(found.log_eta), found.log_likelihood
+        of_beta, cross, of_eta = found.information
     else:
         beta, log_eta = likelihood.maximise(data)
         eta = math.exp(log_eta)
         value, _, hessian = likelihood.log_likelihood(data, math.log(beta), log_eta)
-        information = -hessian / np.outer([beta, eta], [beta, eta])
-    determinant = information[0, 0] * information[1, 1] - information[0, 1] ** 2
-    if not (determinant > 1e-12 * information[0, 0] * information[1, 1] > 0):
+        (of_beta, cross), (_, of_eta) = (-hessian / np.outer([beta, eta], [beta, eta])).tolist()
+    determinant = of_beta * of_eta - cross**2
+    if not (determinant > 1e-12 * of_beta * of_eta > 0):
         raise NotEnoughDataError("Weibull: the likelihood has no maximum for these data")
-    cross = -information[0, 1]
-    covariance = np.array([[information[1, 1], cross], [cross, information[0, 0]]]) / determinant
+    shared = -cross / determinant
+    covariance = np.array([[of_eta / determinant, shared], [shared, of_beta / determinant]])
     return WeibullFit(beta, eta, 0.0, value, covariance, data)
 
 
