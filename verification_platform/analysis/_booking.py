@@ -131,7 +131,8 @@ def _quick_means(sums: Floats, max_order: int, scratch: Scratch, out: Floats) ->
     place = np.multiply(sums[2], inverse, out=scratch("place", *shape))
     mean = np.multiply(sums[1], inverse, out=inverse)
     rise = scratch("slope", *shape)
-    np.subtract(mean[:, 2:], mean[:, :-2], out=rise[:, 1:-1])
+    # rows in one go, and their ends anew
+    np.subtract(mean.reshape(-1)[2:], mean.reshape(-1)[:-2], out=rise.reshape(-1)[1:-1])
     np.subtract(mean[:, 1], mean[:, -1], out=rise[:, 0])
     np.subtract(mean[:, 0], mean[:, -2], out=rise[:, -1])
     # where the samples of a bin do not lie about its centre, the slope times the distance is taken off
@@ -181,20 +182,24 @@ def centred(mean: Floats, place: Floats, scratch: Scratch, *, ring: bool) -> Flo
     for padded, values in ((y, mean), (x, place)):
         padded[:, 1:-1] = values
         padded[:, 0], padded[:, -1] = values[:, -1], values[:, 0]
+    # all rows in one go: what comes of the seams between them is left out at the end
+    y, x, size = y.reshape(-1), x.reshape(-1), rows * (bins + 2)
     # distance from each place to the next, and to the one after it, in bins
-    step = np.subtract(x[:, 1:], x[:, :-1], out=scratch("step", rows, bins + 1))
+    step = np.subtract(x[1:], x[:-1], out=scratch("step", size - 1))
     step += 1.0
-    slope = np.subtract(y[:, 1:], y[:, :-1], out=scratch("slope", rows, bins + 1))
+    slope = np.subtract(y[1:], y[:-1], out=scratch("slope", size - 1))
     slope /= step
     # Newton's form at the centre: y₀ − δ₀·(slope + second difference·(distance to the place before))
-    bend = np.subtract(slope[:, 1:], slope[:, :-1], out=scratch("values", rows, bins))
-    step[:, 1:] += step[:, :-1]
-    bend /= step[:, 1:]
-    before = np.subtract(1.0, x[:, :-2], out=y[:, :-2])
+    values = scratch("values", size)
+    bend = np.subtract(slope[1:], slope[:-1], out=values[1:-1])
+    two = np.add(step[1:], step[:-1], out=scratch("two steps", size - 2))
+    bend /= two
+    before = np.subtract(1.0, x[:-2], out=two)
     bend *= before
-    bend += slope[:, :-1]
-    bend *= place
-    np.subtract(mean, bend, out=bend)
+    bend += slope[:-1]
+    bend *= x[1:-1]
+    np.subtract(y[1:-1], bend, out=bend)
+    out = values.reshape(rows, bins + 2)[:, 1:-1]
     if not ring:
-        bend[:, [0, -1]] = mean[:, [0, -1]]
-    return bend
+        out[:, [0, -1]] = mean[:, [0, -1]]
+    return out

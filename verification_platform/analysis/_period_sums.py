@@ -20,6 +20,9 @@ from .samples import CoverageError
 
 #: Periods a block may reach over, unless it has many groups in each: more means that θ jumped.
 _PERIODS = 64
+#: A double of this size holds whole numbers in its last bits: quicker than a conversion.
+_WHOLE = 2.0**52
+_WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
 _NONE = np.empty(0, np.intp)
 
 
@@ -103,10 +106,10 @@ class PeriodSums:
             np.copyto(place, theta)
             np.copyto(y, x)
             return None, _NONE
-        group_sums(x, group, y)
-        halves = (
-            theta if group == 2 else group_sums(theta, group // 2, self._scratch("halves", 2 * place.size))
-        )
+        self._group_sums(x, group, y)
+        halves = theta
+        if group > 2:
+            halves = self._group_sums(theta, group // 2, self._scratch("halves", 2 * place.size))
         np.add(halves[::2], halves[1::2], out=place)
         # between the means of two halves lies half a group
         spread = np.subtract(halves[1::2], halves[::2], out=self._scratch("spread", place.size))
@@ -131,6 +134,13 @@ class PeriodSums:
             y += frame.slope * place if frame.slope != 1.0 else place
         place *= frame.direction * frame.bins / (frame.period * group)
 
+    def _group_sums(self, values: Floats, group: int, out: Floats) -> Floats:
+        """`group_sums`, with the pairs of fours in a buffer that stays."""
+        if group != 4:
+            return group_sums(values, group, out)
+        pairs = group_sums(values, 2, self._scratch("pairs", values.size // 2))
+        return group_sums(pairs, 2, out)
+
     def _binned(self, place: Floats, y: Floats, spread: Floats | None, group: int) -> tuple[int, Floats]:
         """First period and sums (4, periods·bins) of groups at mean places (in bins, overwritten)."""
         bins = self.frame.bins
@@ -141,11 +151,10 @@ class PeriodSums:
         if not high - low <= max(_PERIODS, 8 * place.size // bins):
             return 0, np.empty((4, 0))
         first, periods = math.floor(low), math.floor(high) - math.floor(low) + 1
-        if first:
-            floor -= first * bins
-        index = self._scratch.integers("index", place.size)
-        np.copyto(index, floor, casting="unsafe")
-        second = np.multiply(place, place, out=floor)
+        floor += _WHOLE - first * bins
+        index = floor.view(np.int64)
+        index -= _WHOLE_BITS
+        second = np.multiply(place, place, out=self._scratch("second", place.size))
         if spread is not None:
             second += spread
         sums = np.empty((4, periods * bins))

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .blocks import Float
 
@@ -26,10 +25,6 @@ class Scratch:
         if held is None or held.size < size:
             held = self._buffers[name] = np.empty(size)
         return held[:size].reshape(shape)
-
-    def integers(self, name: str, size: int) -> NDArray[np.int64]:
-        """The same for 64-bit integers."""
-        return self(name, size).view(np.int64)
 
     def __reduce__(self) -> tuple[type[Scratch], tuple[()]]:
         return Scratch, ()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,7 +127,7 @@ def fold_harmonics(fold: Fold, max_order: int, tolerance: float = 1e-11) -> Harm
     residual = mean - operator.apply(solution)
     dof = int(np.count_nonzero(occupied)) - unknowns
     noise = math.sqrt(float(np.dot(fold.count, residual * residual)) / dof)
-    coefficients = solution[: max_order + 1] * (2.0 / fold.bins)
+    coefficients = solution * (2.0 / fold.bins)
     # the operator works on bin centres; the fold starts half a bin earlier
     coefficients *= np.exp(-1j * np.pi / fold.bins * np.arange(max_order + 1))
     coefficients[0] = 0.5 * coefficients[0].real + offset
@@ -144,6 +145,15 @@ def _ring_peaks(y: Floats, at: NDArray[np.intp]) -> Floats:
     curvature = a - 2 * b + c
     # 0 only where all three are the same
     return np.asarray(b - (a - c) ** 2 / (8 * np.where(curvature == 0, 1.0, curvature)))
+
+
+@lru_cache(maxsize=8)
+def _derivatives(lines: int) -> tuple[Complexes, Complexes, Floats]:
+    """(jq)^k for k = 0 … 5, their conjugates, and how often a line counts in an inner product; q = 0 … lines − 1."""
+    q = np.arange(lines)
+    powers = np.array([(1j * q) ** k for k in range(6)])
+    # a half spectrum stands for both halves: orders ≥ 1 count twice
+    return powers, powers.conj(), np.where(q == 0, 1.0, 2.0)
 
 
 class _Operator:
@@ -173,12 +183,8 @@ class _Operator:
                 fifth * (width**5 / 120),
             ]
         )
-        q = np.arange(fold.bins // 2 + 1)
-        self.mask = q <= max_order
-        self.powers = np.array([(1j * q) ** k for k in range(6)])
-        self.conjugate = self.powers.conj() * self.mask
-        # a half spectrum stands for both halves: inner products count orders ≥ 1 twice
-        self.double = np.where(q == 0, 1.0, 2.0)
+        self.lines = max_order + 1
+        self.powers, self.conjugate, self.double = _derivatives(self.lines)
 
     def apply(self, spectrum: Complexes) -> Floats:
         derivatives = np.fft.irfft(self.powers * spectrum, self.bins)
@@ -186,16 +192,15 @@ class _Operator:
         return np.asarray(np.add.reduce(derivatives))
 
     def adjoint(self, values: Floats) -> Complexes:
-        lines = np.fft.rfft(self.taylor * values)
-        lines *= self.conjugate
-        return np.asarray(np.add.reduce(lines))
+        lines = np.fft.rfft(self.taylor * values)[:, : self.lines]
+        return np.asarray(np.add.reduce(lines * self.conjugate))
 
     def inner(self, a: Complexes, b: Complexes) -> float:
         return float(np.dot(self.double, (a * b.conj()).real))
 
     def solve(self, mean: Floats, tolerance: float) -> Complexes:
         """Conjugate gradients on the normal equations, from zero."""
-        x = np.zeros(self.mask.size, dtype=np.complex128)
+        x = np.zeros(self.lines, dtype=np.complex128)
         r = self.adjoint(self.weight * mean)
         p = r.copy()
         rho = start = self.inner(r, r)

@@ -281,10 +281,13 @@ class StackSums:
         )
 
     def _about(self, s: slice, centre: int) -> int:
-        """Σ(S − centre)² of a piece, exact: every product of doubles below stays under 2^53."""
-        wide = np.subtract(self._sum[s], float(centre), out=self._wide[: s.stop - s.start])
-        if max(float(wide.max()), -float(wide.min())) < 2**18:
-            return int(np.dot(wide, wide))
+        """Σ(S − centre)² of a piece, exact: every product and sum of doubles below stays under 2^53."""
+        wide = self._wide[: s.stop - s.start]
+        np.copyto(wide, self._sum[s])
+        wide -= centre
+        square = float(np.dot(wide, wide))
+        if square < 2**53:
+            return int(square)
         high = np.floor(wide * 2.0**-16)
         low = wide - high * 2.0**16
         cross = int(np.dot(high, low))
