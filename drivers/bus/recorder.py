@@ -8,6 +8,7 @@ bus is written as the error frame that told so.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -42,9 +43,9 @@ class RecordingStream:
         self._log.put(self._looked_s, True, bytes(data))
         self._stream.write(data)
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+    def read_exactly(self, count: int, deadline_s: float, due_s: float = math.inf) -> bytes:
         try:
-            data = self._stream.read_exactly(count, deadline_s)
+            data = self._stream.read_exactly(count, deadline_s, due_s)
         finally:
             self._looked_s = clock.now()
         self._log.put(self._looked_s, False, data)

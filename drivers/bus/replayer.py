@@ -10,6 +10,7 @@ the same master meets the same answers in the same order, also when its own cloc
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -117,7 +118,7 @@ class ReplayStream:
     def write(self, data: bytes) -> None:
         self._session.send(bytes(data))
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+    def read_exactly(self, count: int, deadline_s: float, due_s: float = math.inf) -> bytes:
         self._fill()
         while len(self._buffer) < count:
             if not self._session.wait(deadline_s):

@@ -6,6 +6,7 @@ Exactly one thread owns a transport.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol
 
@@ -56,9 +57,11 @@ class ByteStream(Protocol):
 
     def write(self, data: bytes) -> None: ...
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+    def read_exactly(self, count: int, deadline_s: float, due_s: float = math.inf) -> bytes:
         """`count` bytes. Raises TransportTimeout when they are not complete at `deadline_s`; what came stays
         readable.
+
+        `due_s`: when the line will have carried them, where that is known and haste is worth a processor for a moment.
         """
         ...
 

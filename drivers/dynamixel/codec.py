@@ -76,41 +76,38 @@ REFUSAL_TEXTS: Mapping[int, str] = {
 CLEAR_TURNS = b"\x01\x44\x58\x4c\x22"
 
 
-def _byte_table() -> tuple[int, ...]:
-    table = []
-    for byte in range(256):
-        crc = byte << 8
-        for _ in range(8):
-            crc = (crc << 1 ^ (0x8005 if crc & 0x8000 else 0)) & 0xFFFF
-        table.append(crc)
-    return tuple(table)
-
-
-_CRC = _byte_table()
+#: The CRC's polynomial is (x + 1)·q(x) with q = x^15 + x + 1.
+_Q = 0x8003
 
 
 @cache
-def _pair_table() -> tuple[int, ...]:
-    """CRC of every pair of bytes: two bytes a step are four times as fast as one (45 against 174 µs for 150 bytes).
-
-    `fastcrc` (Rust) takes 2 µs; the 120 bytes of a cycle are no reason for a compiled dependency.
-    """
-    return tuple((first << 8 & 0xFF00) ^ _CRC[first >> 8 ^ second] for first in _CRC for second in range(256))
+def _folds(count: int) -> tuple[tuple[int, int, int], ...]:
+    """Width, shift and mask of the folds for a message of `count` bytes and the 16 bits behind it, the widest first."""
+    n = 0
+    while 15 << n + 1 < 8 * count + 16:
+        n += 1
+    return tuple((15 << k, 1 << k, (1 << (15 << k)) - 1) for k in range(n, -1, -1))
 
 
 def crc16(data: bytes, start: int = 0) -> int:
     """CRC-16/UMTS, going on from `start`.
 
+    The message is one number. Modulo q, x^15 = x + 1, and by squaring x^(15·2^k) = x^(2^k) + 1: so its upper part is folded
+    onto the lower one, half of it at a time. The remainder modulo x + 1 is its parity; both together give the CRC. 10 µs
+    for 120 bytes that nobody has touched for a while; with a table for pairs of bytes 32 µs, most of them cache misses.
+
     >>> hex(crc16(b"123456789"))
     '0xfee8'
     """
-    crc, odd = start, len(data) & 1
-    if odd:
-        crc = (crc << 8 & 0xFF00) ^ _CRC[crc >> 8 ^ data[0]]
-    pairs = _pair_table()
-    for pair in struct.unpack_from(f">{len(data) >> 1}H", data, odd):
-        crc = pairs[crc ^ pair]
-    return crc
+    count = len(data)
+    rest = int.from_bytes(data, "big") << 16 ^ start << 8 * count
+    odd = rest.bit_count() & 1
+    for width, shift, mask in _folds(count):
+        high = rest >> width
+        rest = rest & mask ^ high ^ high << shift
+        high = rest >> width  # what the shift has pushed over
+        rest = rest & mask ^ high ^ high << shift
+    return rest if rest.bit_count() & 1 == odd else rest ^ _Q
 
 
 def stuff(body: bytes) -> bytes:
@@ -197,13 +194,16 @@ def fast_bytes(sizes: Iterable[int]) -> int:
     return FAST_PREFIX_BYTES + sum(FAST_BYTES + size for size in sizes)
 
 
+def fast_head(sizes: Iterable[int]) -> bytes:
+    """What stands before the first device's part."""
+    return HEADER + _FAST_HEAD.pack(BROADCAST, fast_bytes(sizes) - PREFIX_BYTES, Instruction.STATUS)
+
+
 def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[bytes]:
     """What each device adds in its turn; `sizes` are those of all devices asked, so that the length is right even
     when the answer ends early.
     """
-    length = fast_bytes(sizes) - PREFIX_BYTES
-    head = HEADER + _FAST_HEAD.pack(BROADCAST, length, Instruction.STATUS)
-    crc = 0
+    head, crc = fast_head(sizes), 0
     for status in statuses:
         segment = head + bytes((status.error, status.id)) + status.data
         crc = crc16(segment, crc)
@@ -213,14 +213,23 @@ def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[
         head = b""
 
 
-def unpack_fast(raw: bytes, wanted: Sequence[tuple[int, int]]) -> list[Status]:
-    """The sound beginning of a fast answer to a request for `wanted` (id, bytes), in order."""
-    length = fast_bytes(size for _, size in wanted) - PREFIX_BYTES
-    if raw[:FAST_PREFIX_BYTES] != HEADER + _FAST_HEAD.pack(BROADCAST, length, Instruction.STATUS):
-        return []
+def unpack_fast(
+    raw: bytes, wanted: Sequence[tuple[int, int]], head: bytes | None = None, crc: int = 0
+) -> list[Status]:
+    """The sound beginning of a fast answer to a request for `wanted` (id, bytes), in order.
+
+    For one that is read piece by piece: `head` (see `fast_head`) stands before the first piece, nothing before the others, and
+    `crc` goes on from the piece before (see `crc_behind`).
+    """
+    head = fast_head(size for _, size in wanted) if head is None else head
+    at, found = len(head), list[Status]()
+    if not raw.startswith(head):
+        return found
     # The last CRC speaks for the whole; only when it does not are those of the parts looked at.
-    whole = len(raw) == PREFIX_BYTES + length and crc16(raw[:-2]) == int.from_bytes(raw[-2:], "little")
-    found, at, crc = [], FAST_PREFIX_BYTES, 0 if whole else crc16(raw[:FAST_PREFIX_BYTES])
+    length = at + sum(FAST_BYTES + size for _, size in wanted)
+    whole = len(raw) == length and crc16(raw[:-2], crc) == int.from_bytes(raw[-2:], "little")
+    if not whole:
+        crc = crc16(head, crc)
     for device, size in wanted:
         end = at + 2 + size
         if len(raw) < end + 2 or raw[at + 1] != device:
@@ -233,6 +242,11 @@ def unpack_fast(raw: bytes, wanted: Sequence[tuple[int, int]]) -> list[Status]:
         found.append(Status(device, raw[at], raw[at + 2 : end]))
         at = end + 2
     return found
+
+
+def crc_behind(sound: bytes) -> int:
+    """What the CRC of a fast answer goes on from behind a piece of it that is sound to its end."""
+    return crc16(sound[-2:], int.from_bytes(sound[-2:], "little"))
 
 
 # ── instructions ──

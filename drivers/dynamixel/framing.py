@@ -33,14 +33,11 @@ class Splitter:
             whole = len(buffer) >= size
             if size <= self.longest and not whole and not final:
                 return None
-            if (
-                _SHORTEST <= size <= self.longest
-                and whole
-                and crc16(bytes(buffer[: size - 2])) == int.from_bytes(buffer[size - 2 : size], "little")
-            ):
+            if _SHORTEST <= size <= self.longest and whole:
                 packet = bytes(buffer[:size])
-                del buffer[:size]
-                return packet
+                if crc16(packet[:-2]) == int.from_bytes(packet[-2:], "little"):
+                    del buffer[:size]
+                    return packet
             if whole:
                 self._garbled.append(buffer[4])
             self._skip(1)
@@ -48,6 +45,8 @@ class Splitter:
 
     def missing(self, expected: int) -> int:
         """How many more bytes a packet needs that is `expected` long unless its length says otherwise."""
+        if not self._buffer:
+            return expected
         size = self._size() or expected
         return max(min(size, self.longest) - len(self._buffer), 1)
 
@@ -74,7 +73,8 @@ class Splitter:
             at = next((len(buffer) - n for n in (3, 2, 1) if buffer.endswith(HEADER[:n])), len(buffer))
             self._skip(at)
             return None
-        self._skip(at)
+        if at > 0:
+            self._skip(at)
         return PREFIX_BYTES + int.from_bytes(buffer[5:7], "little") if len(buffer) >= PREFIX_BYTES else None
 
     def _skip(self, count: int) -> None:

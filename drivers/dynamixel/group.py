@@ -28,14 +28,15 @@ from drivers.device import (
     Identity,
     IdentityMismatch,
     Mode,
+    Quality,
     Row,
     TransportLost,
 )
-from drivers.dynamixel import codec
-from drivers.dynamixel.codec import FAST_BYTES, FAST_PREFIX_BYTES, STATUS_BYTES, Status
+from drivers.dynamixel import codec, conversation
+from drivers.dynamixel.codec import FAST_BYTES, FAST_PREFIX_BYTES, STATUS_BYTES
 from drivers.dynamixel.master import BITS_PER_BYTE, LATENCY_S, DynamixelMaster, adapter_latency_s
 from drivers.dynamixel.poll import Poll, silent
-from drivers.dynamixel.script import Script, Step
+from drivers.dynamixel.script import Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
@@ -123,7 +124,7 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
                 servo.forget()
             self._polled = ()
             for servo in self._members.values():
-                self._run(servo, servo.starting(self._watchdog_s))
+                conversation.finish(self._master, servo, servo.starting(self._watchdog_s), _RETRIES)
             self._check_speed(latency_s)
         except BaseException:
             self.hush()
@@ -179,7 +180,8 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             if servo.prepared and not servo.lost and not servo.torque_on:
                 register = servo.model.registers["bus_watchdog"]
                 with contextlib.suppress(DriverError):
-                    self._ask(servo, Step(codec.write(servo.number, register.address, b"\0"), 0))
+                    step = Step(codec.write(servo.number, register.address, b"\0"), 0)
+                    conversation.ask(self._master, servo, step)
         self.hush()
 
     def hush(self) -> None:
@@ -212,7 +214,8 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
         if register not in servo.model.registers or not servo.model.registers[register].writable:
             raise CommandRefused(device, f"model {servo.model.name} has no writable register {register!r}")
         before: list[int] = []
-        self._run(servo, servo.storing(register, value, before.append))
+        script = servo.storing(register, value, before.append)
+        conversation.finish(self._opened(), servo, script, _RETRIES)
         return before[0]
 
     # ── the cycle ──
@@ -220,10 +223,8 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
     def _exchange(self, commands: Mapping[str, Command]) -> Row:
         begin_s = clock.now()
         self._clock.tick(begin_s)
-        for device in commands:
-            self._member(device)
         packets = self._instructions(commands)  # all set-points are checked before the first is sent
-        live = [servo for servo in self._members.values() if servo.polled]
+        live = tuple([servo for servo in self._members.values() if servo.polled])
         stamp = self._read(packets, live)
         self._serve(begin_s)
         return Row(
@@ -235,37 +236,39 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
 
     def _instructions(self, commands: Mapping[str, Command]) -> bytes:
         goals = {}
-        off = {}
-        for servo in self._members.values():
-            goal = servo.goal(commands.get(servo.name))
+        for device, command in commands.items():
+            servo = self._member(device)
+            goal = servo.goal(command)
             if goal is not None:
                 goals[servo.number] = goal
-            if servo.off_wanted:
-                off[servo.number] = (servo.model.registers["torque_enable"].address, b"\0")
+        off = {
+            servo.number: (servo.model.registers["torque_enable"].address, b"\0")
+            for servo in self._members.values()
+            if servo.off_wanted
+        }
         return b"".join(codec.write_all(values) for values in (off, goals) if values)
 
-    def _read(self, packets: bytes, live: Sequence[DynamixelServo]) -> float:
+    def _read(self, packets: bytes, live: tuple[DynamixelServo, ...]) -> float:
         """Returns the instant of the samples: when the read instruction had arrived."""
         master = self._opened()
         for servo in self._members.values():
-            servo.fresh = False
+            servo.standing = Quality.STALE
         if not live:
             if packets:
                 master.send(packets)
             return clock.now()
         self._longer = self._alternate and not self._longer
-        poll = self._poll(tuple(live))
-        found = master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast)
-        asked_s = master.instant_s
-        for servo in live:
-            if servo.number in found:
-                servo.accept(found[servo.number], asked_s)
+        poll = self._poll(live)
+        found = set()
+        for status in master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast):
+            found.add(status.id)
+            poll.servos[status.id].accept(status, master.instant_s)
         for servo in silent(live, found):
             servo.counters["crc" if master.garbled else "timeout"] += 1
             servo.miss()
             if not master.garbled:
                 self._silent_now.add(servo.name)  # it has cost this cycle enough
-        return asked_s
+        return master.instant_s
 
     def _poll(self, live: tuple[DynamixelServo, ...]) -> Poll:
         """Made anew only when somebody has gone or come back."""
@@ -275,8 +278,10 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
 
     def _serve(self, begin_s: float) -> None:
         """What else is due, as far as time allows: barriers, then one transaction of one script."""
-        until_s = begin_s + _LAST_START * self._period_s
         servos = list(self._members.values())
+        if not [s for s in servos if s.suspect or s.lost or s.script is not None]:
+            return
+        until_s = begin_s + _LAST_START * self._period_s
         for servo in servos:
             if (
                 servo.suspect
@@ -296,12 +301,12 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             servo = servos[(self._turn + n) % len(servos)]
             if servo.script is not None and (servo.lost or not servo.suspect):
                 if now < until_s:
-                    self._advance(servo, servo.script)
+                    conversation.advance(self._opened(), servo, servo.script)
                 return
 
     def _barrier(self, servo: DynamixelServo) -> None:
         try:
-            self._finish(servo, servo.identifying())
+            conversation.finish(self._opened(), servo, servo.identifying())
         except IdentityMismatch as error:
             servo.fail(error.what, 0xFF06, error.hint)
             servo.lost = True
@@ -311,58 +316,6 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             servo.miss()
         else:
             servo.trusted()
-
-    def _advance(self, servo: DynamixelServo, script: Script) -> None:
-        """One transaction of a script; the servo keeps it until it has ended."""
-        try:
-            step = servo.pending or next(script)
-            servo.pending = None
-            try:
-                status = self._ask(servo, step)
-            except TransportLost:
-                raise
-            except DriverError as error:
-                servo.pending = script.throw(error)
-            else:
-                servo.pending = script.send(status)
-        except StopIteration:
-            servo.script = servo.pending = None
-        except TransportLost:
-            raise
-        except DriverError as error:
-            servo.script = servo.pending = None
-            servo.script_failed(error, clock.now())
-
-    def _run(self, servo: DynamixelServo, script: Script) -> None:
-        """A whole script, outside the cycle. Raises what it raises."""
-        self._finish(servo, script, _RETRIES)
-
-    def _finish(self, servo: DynamixelServo, script: Script, retries: int = 0) -> None:
-        with contextlib.suppress(StopIteration):
-            step = next(script)
-            while True:
-                try:
-                    status = self._ask(servo, step, retries)
-                except TransportLost:
-                    raise
-                except DriverError as error:
-                    step = script.throw(error)
-                else:
-                    step = script.send(status)
-
-    def _ask(self, servo: DynamixelServo, step: Step, retries: int = 0) -> Status:
-        attempts = 1 + (retries if step.repeatable else 0)
-        while True:
-            attempts -= 1
-            try:
-                return self._opened().ask(
-                    servo.name, servo.number, step.request, step.size, servo.longest_delay_s, servo.counters
-                )
-            except TransportLost:
-                raise
-            except DriverError:
-                if attempts == 0:
-                    raise
 
     # ── inside ──
 

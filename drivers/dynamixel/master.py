@@ -8,7 +8,8 @@ can carry it is refused, and behind both stand the device's own clock (`telemetr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from drivers import clock
@@ -16,11 +17,14 @@ from drivers.bus.transport import ByteStream
 from drivers.device import DriverError, ProtocolViolation, TransportTimeout
 from drivers.dynamixel.codec import (
     BROADCAST,
+    FAST_BYTES,
     REFUSAL_TEXTS,
     STATUS_BYTES,
     Instruction,
     Status,
+    crc_behind,
     fast_bytes,
+    fast_head,
     unpack_fast,
     unpack_status,
 )
@@ -78,9 +82,9 @@ class DynamixelMaster:
 
         Raises TransportTimeout, ProtocolViolation (garbled answer), Refused, TransportLost.
         """
-        found = self.gather(request, [(number, size)], delay_s)
-        if number in found:
-            status = found[number]
+        found = list(self.gather(request, [(number, size)], delay_s))
+        if found:
+            status = found[0]
             if status.refusal:
                 counters["nak"] += 1
                 raise Refused(device, status.refusal)
@@ -99,8 +103,9 @@ class DynamixelMaster:
 
     def gather(
         self, request: bytes, wanted: Sequence[tuple[int, int]], delay_s: float, *, fast: bool = False
-    ) -> dict[int, Status]:
-        """Send `request` and collect the statuses of `wanted` (id, data bytes), which answer in this order.
+    ) -> Iterator[Status]:
+        """Send `request` and give the statuses of `wanted` (id, data bytes), which answer in this order: each as soon as it is
+        beyond doubt, while those behind it are on the wire.
 
         Ends with the last of them, or when it has been silent for longer than one may be: behind a device that does not
         answer the others are silent. `garbled` says afterwards whether something came that was no answer.
@@ -110,86 +115,132 @@ class DynamixelMaster:
         self._stream.write(request)
         self.instant_s = begin_s + self.wire_s(len(request))
         try:
-            return (self._gather_fast if fast else self._gather)(wanted, delay_s)
+            yield from (self._parts if fast else self._statuses)(wanted, delay_s)
         finally:
             self.busy_s += clock.now() - begin_s
 
-    def _gather(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> dict[int, Status]:
-        splitter, sizes = Splitter(_LONGEST), dict(wanted)
-        found: dict[int, Status] = {}
-        longest, last = STATUS_BYTES + max(sizes.values()), wanted[-1][0]
+    def _statuses(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> Iterator[Status]:
+        """One packet from each device."""
+        splitter, missing = Splitter(_LONGEST), dict(wanted)
+        longest, last = STATUS_BYTES + max(missing.values()), wanted[-1][0]
         within_s = delay_s + self.wire_s(longest)
-        due_s = self._due_s(within_s)
+        deadline_s = self._deadline_s(within_s)
         sent = 0  # bytes that the line must have carried
-        while last not in found:
-            raw = self._packet(splitter, longest, due_s)
+        heard_s = self.instant_s
+        while last in missing:
+            due_s = self._due_s(heard_s, within_s) if len(missing) == 1 else math.inf
+            raw = self._packet(splitter, longest, deadline_s, due_s)
+            heard_s = clock.now()
             if raw is None:
                 break
-            status = _status_of(raw, sizes)
-            if status is not None and status.id not in found and not self._early(sent + len(raw)):
-                found[status.id] = status
+            status = _status_of(raw, missing)
+            if status is not None and not self._early(sent + len(raw), heard_s):
+                del missing[status.id]
                 sent += len(raw)
-                due_s = self._due_s(within_s)
+                deadline_s = self._deadline_s(within_s)
+                yield status
                 continue
             splitter.skipped += len(raw)
-            if clock.now() >= due_s:
+            if heard_s >= deadline_s:
                 break
         splitter.clear()
         self.stray += splitter.skipped
         self.garbled = splitter.skipped > 0
-        return found
 
-    def _early(self, count: int) -> bool:
+    def _early(self, count: int, heard_s: float) -> bool:
         """Whether so many bytes of answer have come sooner than the line can carry them: of an earlier request."""
-        early = self._honest_wire and clock.now() < self.instant_s + _COMPLETE * self.wire_s(count)
+        early = self._honest_wire and heard_s < self.instant_s + _COMPLETE * self.wire_s(count)
         self.early += early
         return early
 
-    def _due_s(self, within_s: float) -> float:
+    def _deadline_s(self, within_s: float) -> float:
         return max(self.instant_s, clock.now()) + within_s + self.latency_s
 
+    def _due_s(self, heard_s: float, within_s: float) -> float:
+        """When the last of the answers will be there, after what was heard before it: the next cycle waits for it."""
+        return heard_s + within_s if self._honest_wire else heard_s
+
     def _packet(
-        self, splitter: Splitter, expected: int, due_s: float, *, partial: bool = False
+        self,
+        splitter: Splitter,
+        expected: int,
+        deadline_s: float,
+        due_s: float = math.inf,
+        *,
+        partial: bool = False,
     ) -> bytes | None:
-        """The next packet, or None at `due_s`. With `partial`, what has come of one by then stays in `splitter`."""
+        """The next packet, or None at `deadline_s`. With `partial`, what has come of one by then stays in `splitter`."""
         while (raw := splitter.next()) is None:
             over = False
             try:
-                splitter.feed(self._stream.read_exactly(splitter.missing(expected), due_s))
+                splitter.feed(self._stream.read_exactly(splitter.missing(expected), deadline_s, due_s))
             except TransportTimeout:
                 over = True
-            if over or clock.now() >= due_s:  # somebody may be talking without end
+            if over or clock.now() >= deadline_s:  # somebody may be talking without end
                 splitter.feed(self._rest())
                 return splitter.next(final=not partial)
         return raw
 
-    def _gather_fast(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> dict[int, Status]:
+    def _parts(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> Iterator[Status]:
+        """One packet that all devices write. It is read in two pieces, so that all but the last part of it is worked on while the
+        last is on the wire.
+        """
+        sizes = [size for _, size in wanted]
+        total = fast_bytes(sizes)
+        deadline_s = self._deadline_s(delay_s + self.wire_s(total))
+        head, crc, sound, received, early = fast_head(sizes), 0, 0, b"", False
+        heard_s, due_s = self.instant_s + delay_s, math.inf
+        for piece in filter(None, (wanted[:-1], wanted[-1:])):
+            count = len(head) + sum(FAST_BYTES + size for _, size in piece)
+            if sound + count == total:
+                due_s = self._due_s(heard_s, self.wire_s(count))
+            try:
+                received = self._stream.read_exactly(count, deadline_s, due_s)
+            except TransportTimeout:
+                break
+            heard_s = clock.now()
+            early = self._early(sound + count, heard_s)
+            statuses = [] if early else unpack_fast(received, piece, head, crc)
+            if statuses:
+                length = len(head) + sum(FAST_BYTES + len(status.data) for status in statuses)
+                sound, received, last = sound + length, received[length:], received[:length]
+                yield from statuses
+            if len(statuses) < len(piece):
+                break
+            head, crc = b"", crc_behind(last)
+        self.garbled = False
+        if sound < total:
+            yield from self._behind(received, wanted, sound, deadline_s, lost=early or sound > 0)
+
+    def _behind(
+        self, received: bytes, wanted: Sequence[tuple[int, int]], sound: int, deadline_s: float, *, lost: bool
+    ) -> Iterator[Status]:
+        """What comes behind the `sound` bytes of a fast answer that are told already, `received` first of all.
+
+        It is `lost` when it belongs to an earlier answer, or stands behind a wrong CRC.
+        """
         total = fast_bytes(size for _, size in wanted)
-        due_s = self._due_s(delay_s + self.wire_s(total))
         splitter = Splitter(_LONGEST)
-        answer = b""
+        splitter.feed(received)
         try:
-            answer = self._stream.read_exactly(total, due_s)
+            splitter.feed(self._stream.read_exactly(total - sound - len(received), deadline_s))
         except TransportTimeout:
             splitter.feed(self._rest())
+        answer = b"" if lost else self._fast_among_others(splitter, total, deadline_s)
         statuses = unpack_fast(answer, wanted)
-        if len(statuses) < len(wanted):
-            splitter.feed(answer)
-            answer = self._fast_among_others(splitter, total, due_s)
-            statuses = unpack_fast(answer, wanted)
-        if self._early(len(answer)):
+        if self._early(len(answer), clock.now()):
             statuses = []
         splitter.clear()
         self.stray += splitter.skipped
-        self.garbled = len(statuses) < len(wanted) and len(answer) + splitter.skipped > 0
-        return {status.id: status for status in statuses}
+        self.garbled = len(statuses) < len(wanted) and sound + len(answer) + splitter.skipped > 0
+        yield from statuses
 
-    def _fast_among_others(self, splitter: Splitter, total: int, due_s: float) -> bytes:
+    def _fast_among_others(self, splitter: Splitter, total: int, deadline_s: float) -> bytes:
         """A fast answer behind what does not belong to it, or what has come of one."""
-        raw = self._packet(splitter, total, due_s, partial=True)
-        while raw is not None and raw[4] != BROADCAST and clock.now() < due_s:
+        raw = self._packet(splitter, total, deadline_s, partial=True)
+        while raw is not None and raw[4] != BROADCAST and clock.now() < deadline_s:
             splitter.skipped += len(raw)
-            raw = self._packet(splitter, total, due_s, partial=True)
+            raw = self._packet(splitter, total, deadline_s, partial=True)
         return splitter.pending if raw is None else raw
 
     def _rest(self) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from drivers.dynamixel import codec
@@ -13,6 +13,7 @@ from drivers.dynamixel.servo import DynamixelServo
 class Poll:
     """How the servos that answer are read: sync read where all blocks lie at one place, else bulk read."""
 
+    servos: Mapping[int, DynamixelServo]  # by id
     request: bytes
     wanted: tuple[tuple[int, int], ...]  # id, bytes
     delay_s: float
@@ -28,7 +29,13 @@ class Poll:
         else:
             request = codec.bulk_read(blocks, fast=fast)
         wanted = tuple((number, size) for number, _, size in blocks)
-        return cls(request, wanted, max(servo.return_delay_s for servo in servos), fast)
+        return cls(
+            {servo.number: servo for servo in servos},
+            request,
+            wanted,
+            max(servo.return_delay_s for servo in servos),
+            fast,
+        )
 
 
 def silent(live: Sequence[DynamixelServo], found: Collection[int]) -> list[DynamixelServo]:

@@ -54,7 +54,7 @@ class DynamixelServo(DynamixelDevice):
         """A line has been opened: everything known so far is forgotten, except who the servo was."""
         super().forget()
         self.values: dict[str, float] = dict.fromkeys(self.model.readings, math.nan)
-        self.fresh = self.bad = False
+        self.standing = Quality.STALE  # of this cycle's values
         self.sampled_s = -math.inf
         self.fault: DeviceFault | None = None
         self._unread: DeviceFault | None = None
@@ -142,9 +142,9 @@ class DynamixelServo(DynamixelDevice):
 
     # ── hot path ──
 
-    def goal(self, command: Command | None) -> tuple[int, bytes] | None:
-        """Address and bytes of this cycle's set-point; None when there is none. Raises CommandRefused."""
-        if command is None or not self.enabled:
+    def goal(self, command: Command) -> tuple[int, bytes] | None:
+        """Address and bytes of this cycle's set-point; None while it carries no torque. Raises CommandRefused."""
+        if not self.enabled:
             return None
         target = self.model.targets[command.mode]
         digits = round(self._checked(command) / target.digit)
@@ -195,7 +195,7 @@ class DynamixelServo(DynamixelDevice):
             return
         self.layout.values(digits, self.values)
         self.sampled_s = asked_s
-        self.fresh, self.bad, self._misses = True, bool(errors & _ENCODER_FAILS), 0
+        self.standing, self._misses = Quality.BAD if errors & _ENCODER_FAILS else Quality.GOOD, 0
         self.torque_on = torque != 0
         if not torque and self.script is None:
             self.off_wanted = False
@@ -217,7 +217,7 @@ class DynamixelServo(DynamixelDevice):
 
     def miss(self) -> None:
         """No sample in this cycle, as far as can be told by this servo's own fault."""
-        self.fresh, self.suspect = False, True
+        self.standing, self.suspect = Quality.STALE, True
         self.counters["missed"] += 1
         self._misses += 1
 
@@ -243,7 +243,7 @@ class DynamixelServo(DynamixelDevice):
 
     def _restarted(self, now_s: float) -> None:
         self.counters["restarted"] += 1
-        self.fresh, self.torque_on = False, False
+        self.standing, self.torque_on = Quality.STALE, False
         if self._wanted is not None:
             self.fail(
                 "restarted in mid-run, its watchdog is gone",
@@ -280,8 +280,4 @@ class DynamixelServo(DynamixelDevice):
         return fault
 
     def quality(self, signal: str) -> Quality:
-        if math.isnan(self.values[signal]):
-            return Quality.BAD
-        if not self.fresh:
-            return Quality.STALE
-        return Quality.BAD if self.bad else Quality.GOOD
+        return Quality.BAD if math.isnan(self.values[signal]) else self.standing

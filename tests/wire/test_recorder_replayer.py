@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from pathlib import Path
@@ -37,7 +38,7 @@ class Scripted:
     def write(self, data: bytes) -> None:
         self.buffer += self.answers.popleft()
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+    def read_exactly(self, count: int, deadline_s: float, due_s: float = math.inf) -> bytes:
         if len(self.buffer) < count:
             raise TransportTimeout("x", "too few")
         taken = bytes(self.buffer[:count])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 
 import pytest
@@ -133,7 +134,7 @@ class MemoryStream:
         self._inbox()
         self._line._on_bytes(data, clock.now())
 
-    def read_exactly(self, count: int, deadline_s: float) -> bytes:
+    def read_exactly(self, count: int, deadline_s: float, due_s: float = math.inf) -> bytes:
         while len(self._inbox()) < count:
             if clock.wait_s(deadline_s) <= 0:
                 break
