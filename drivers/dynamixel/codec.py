@@ -110,6 +110,15 @@ def crc16(data: bytes, start: int = 0) -> int:
     return rest if rest.bit_count() & 1 == odd else rest ^ _Q
 
 
+#: What a CRC that is followed by its own two bytes, the low one first, goes on as, by the difference of the two.
+_BEHIND = tuple(crc16(bytes((difference, difference))) for difference in range(256))
+
+
+def crc_behind(crc: int) -> int:
+    """What the CRC goes on from behind the place where `crc` itself is written."""
+    return _BEHIND[crc >> 8 ^ crc & 0xFF]
+
+
 def stuff(body: bytes) -> bytes:
     return body.replace(_PLAIN, _STUFFED)
 
@@ -207,9 +216,8 @@ def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[
     for status in statuses:
         segment = head + bytes((status.error, status.id)) + status.data
         crc = crc16(segment, crc)
-        segment += crc.to_bytes(2, "little")
-        crc = crc16(segment[-2:], crc)
-        yield segment
+        yield segment + crc.to_bytes(2, "little")
+        crc = crc_behind(crc)
         head = b""
 
 
@@ -219,7 +227,7 @@ def unpack_fast(
     """The sound beginning of a fast answer to a request for `wanted` (id, bytes), in order.
 
     For one that is read piece by piece: `head` (see `fast_head`) stands before the first piece, nothing before the others, and
-    `crc` goes on from the piece before (see `crc_behind`).
+    `crc` goes on behind the piece before (see `crc_behind`).
     """
     head = fast_head(size for _, size in wanted) if head is None else head
     at, found = len(head), list[Status]()
@@ -238,15 +246,10 @@ def unpack_fast(
             crc = crc16(raw[at:end], crc)
             if crc.to_bytes(2, "little") != raw[end : end + 2]:
                 break
-            crc = crc16(raw[end : end + 2], crc)
+            crc = crc_behind(crc)
         found.append(Status(device, raw[at], raw[at + 2 : end]))
         at = end + 2
     return found
-
-
-def crc_behind(sound: bytes) -> int:
-    """What the CRC of a fast answer goes on from behind a piece of it that is sound to its end."""
-    return crc16(sound[-2:], int.from_bytes(sound[-2:], "little"))
 
 
 # ── instructions ──

@@ -158,7 +158,7 @@ class DynamixelMaster:
 
     def _due_s(self, heard_s: float, within_s: float) -> float:
         """When the last of the answers will be there, after what was heard before it: the next cycle waits for it."""
-        return heard_s + within_s if self._honest_wire else heard_s
+        return heard_s + within_s if self._honest_wire else math.inf
 
     def _packet(
         self,
@@ -207,7 +207,7 @@ class DynamixelMaster:
                 yield from statuses
             if len(statuses) < len(piece):
                 break
-            head, crc = b"", crc_behind(last)
+            head, crc = b"", crc_behind(int.from_bytes(last[-2:], "little"))
         self.garbled = False
         if sound < total:
             yield from self._behind(received, wanted, sound, deadline_s, lost=early or sound > 0)

@@ -120,7 +120,7 @@ class RtuMaster:
         self, device: str, unit: int, request: bytes, timeout_s: float, counters: dict[str, int]
     ) -> Answer:
         frame = _framed(unit, request) if request[0] in READS else _frame(unit, request)
-        clock.sleep_until(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
+        clock.meet(self._quiet_from_s + self.gap_s)  # the silence that separates two frames
         stray = self._stream.drain()
         begin = heard = clock.now()
         self._stream.write(frame.adu)

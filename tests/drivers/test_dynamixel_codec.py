@@ -140,6 +140,18 @@ def test_the_crc_of_every_part_of_a_fast_answer(name: str, part: int) -> None:
     assert codec.unpack_fast(bytes(broken), wanted) == statuses[:part]
 
 
+@pytest.mark.parametrize("part", [1, 2])
+@pytest.mark.parametrize("name", FAST)
+def test_a_fast_answer_in_two_pieces(name: str, part: int) -> None:
+    printed, statuses = FAST[name]
+    raw, wanted = bytes.fromhex(printed), [(s.id, len(s.data)) for s in statuses]
+    end = codec.fast_bytes(size for _, size in wanted[:part])
+    first = codec.unpack_fast(raw[:end], wanted[:part], codec.fast_head(size for _, size in wanted))
+    crc = codec.crc_behind(int.from_bytes(raw[end - 2 : end], "little"))
+    assert first + codec.unpack_fast(raw[end:], wanted[part:], b"", crc) == statuses
+    assert codec.unpack_fast(raw[end:], wanted[part:], b"", crc ^ 1) == []
+
+
 def test_the_wrong_crc_that_the_e_manual_prints_is_refused() -> None:
     """Its fast bulk read request carries the CRC of the fast sync read above it."""
     printed = "FF FF FD 00 FE 12 00 9A 03 84 00 04 00 07 7C 00 02 00 04 92 00 01 00 20 F2"

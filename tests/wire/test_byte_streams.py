@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import tty
 from collections import deque
 from collections.abc import Iterator
@@ -160,3 +161,32 @@ def test_a_reader_is_woken_by_the_bytes_not_by_the_deadline(pair: tuple[TcpStrea
     begin = clock.now()
     assert stream.read_exactly(1, begin + 30) == b"x"
     assert clock.now() - begin < 10
+
+
+def test_bytes_sooner_than_they_are_due_wake_the_reader(pair: tuple[TcpStream, socket.socket]) -> None:
+    stream, peer = pair
+    threading.Timer(0.05, peer.sendall, (b"xy",)).start()
+    begin = clock.now()
+    assert stream.read_exactly(2, begin + 30, begin + 20) == b"xy"
+    assert clock.now() - begin < 10
+
+
+def test_bytes_later_than_they_are_due_are_waited_for_until_the_deadline(
+    pair: tuple[TcpStream, socket.socket],
+) -> None:
+    stream, peer = pair
+    begin = clock.now()
+    with pytest.raises(TransportTimeout, match="0 of 2 bytes"):
+        stream.read_exactly(2, begin + 0.02, begin + 0.01)
+    assert clock.now() >= begin + 0.02
+    threading.Timer(0.05, peer.sendall, (b"xy",)).start()
+    begin = clock.now()
+    assert stream.read_exactly(2, begin + 30, begin + 0.001) == b"xy"
+
+
+def test_a_line_is_not_watched_for_longer_than_a_moment(pair: tuple[TcpStream, socket.socket]) -> None:
+    stream, _ = pair
+    begin_s, used_s = clock.now(), time.thread_time()
+    with pytest.raises(TransportTimeout):
+        stream.read_exactly(2, begin_s + 0.2, begin_s + 0.1)
+    assert time.thread_time() - used_s < 0.05
