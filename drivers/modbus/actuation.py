@@ -22,12 +22,20 @@ a table without one is refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from drivers.device import Mode
-from drivers.modbus.codec import MOST_WRITTEN, Function, Number
+from drivers.modbus.codec import (
+    MOST_WRITTEN,
+    Function,
+    Number,
+    read_write_registers,
+    write_register,
+    write_registers,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +79,13 @@ class Parameter:
     value: float | None
     limit_of: Mode | None
 
+    def digits(self, limits: Mapping[Mode, float]) -> int:
+        """What is written. Raises ValueError when there is neither value nor limit."""
+        value = self.value if self.limit_of is None else limits[self.limit_of]
+        if value is None:
+            raise ValueError(f"parameter {self.name} has neither value nor limit")
+        return math.ceil(value / self.scale - 1e-9)
+
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
@@ -113,6 +128,28 @@ class Actuation:
     limits: Mapping[Mode, float]
     unipolar: bool  # a brake: torque has no sign, and moves nothing by itself
     enable_timeout_s: float
+
+    def word_towards_torque(self, status: int) -> int:
+        """The control word of the first step that the status word does not show yet."""
+        return next((s.send for s in self.steps if not s.until.shown_by(status)), self.steps[-1].send)
+
+    def block(self, word: int, mode: Mode, value: float) -> bytes:
+        """The control block with a set-point in SI. Raises ValueError for one that its register cannot carry."""
+        block, target = bytearray(2 * self.count), self.targets[mode]
+        block[2 * self.word : 2 * self.word + 2] = word.to_bytes(2, "big")
+        if self.mode is not None:
+            block[2 * self.mode : 2 * self.mode + 2] = target.code.to_bytes(2, "big")
+        data = target.number.pack(value / target.scale)
+        block[2 * target.register : 2 * target.register + len(data)] = data
+        return bytes(block)
+
+    def request(self, block: bytes, read_address: int, read_count: int) -> bytes:
+        """The PDU that writes the control block, and reads in the same transaction where the device can."""
+        if self.function is Function.READ_WRITE_REGISTERS:
+            return read_write_registers(read_address, read_count, self.address, block)
+        if self.function is Function.WRITE_REGISTER:
+            return write_register(self.address, int.from_bytes(block, "big"))
+        return write_registers(self.address, block)
 
 
 def read_actuation(name: str, table: Mapping[str, Any]) -> Actuation:

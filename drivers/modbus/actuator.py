@@ -24,20 +24,12 @@ from drivers.device import (
     IdentityMismatch,
     Mode,
     ProtocolViolation,
-    TransportLost,
     TransportTimeout,
     WatchdogRefused,
 )
 from drivers.enabling import check_mode, check_sound, check_watchdog
-from drivers.modbus.actuation import Actuation, Parameter
-from drivers.modbus.codec import (
-    Function,
-    Number,
-    read_request,
-    read_write_registers,
-    write_register,
-    write_registers,
-)
+from drivers.modbus.actuation import Actuation
+from drivers.modbus.codec import Function, Number
 from drivers.modbus.device import START_TIMEOUT_S, ModbusDevice
 from drivers.modbus.model import ModbusModel
 from drivers.modbus.rtu import ModbusException, RtuMaster
@@ -185,45 +177,12 @@ class ModbusActuator(ModbusDevice):
             raise CommandRefused(self.name, "its torque does not go off", "switch it off and on")
         for parameter in table.parameters:
             try:
-                self._set(parameter.address, parameter.number, self._digits(parameter))
+                digits = parameter.digits(self.limits)
+                self._set(parameter.address, parameter.number, digits)
             except ModbusException as error:
                 raise CommandRefused(
                     self.name, f"parameter {parameter.name} cannot be set ({error.what})"
                 ) from error
-
-    def _digits(self, parameter: Parameter) -> int:
-        value = parameter.value
-        if parameter.limit_of is not None:
-            value = self.limits[parameter.limit_of]
-        if value is None:
-            raise ValueError(f"{self.model.name}: parameter {parameter.name} has neither value nor limit")
-        return math.ceil(value / parameter.scale - 1e-9)
-
-    def _set(self, address: int, number: Number, digits: int) -> None:
-        """Write a parameter unless it has its value already (it may lie in an EEPROM), and read it back."""
-        data = number.pack(digits)
-        if self._holding(address, number) == data:
-            return
-        write = write_register(address, digits & 0xFFFF) if len(data) == 2 else write_registers(address, data)
-        self._ask(write)
-        found = self._holding(address, number)
-        if found != data:
-            raise ProtocolViolation(
-                self.name, f"register {address:04X}h reads back {found.hex()}, not {data.hex()}"
-            )
-
-    def _holding(self, address: int, number: Number) -> bytes:
-        return self._ask(read_request(Function.READ_HOLDING, address, number.registers), retries=2)[2:]
-
-    def _ask(self, request: bytes, retries: int = 0) -> bytes:
-        """One transaction outside the cycle."""
-        return self._line.ask(self.name, self.unit, request, START_TIMEOUT_S, self.counters, retries).pdu
-
-    @property
-    def _line(self) -> RtuMaster:
-        if self._master is None:
-            raise TransportLost(self.name, "the line is not open")
-        return self._master
 
     def _command_once(self, word: int) -> None:
         self._ask(self._write(self._block(word, None, 0.0)))
@@ -244,7 +203,8 @@ class ModbusActuator(ModbusDevice):
             value = self._checked(command)
         else:
             value = self._resting()
-        return self._block(self._word(), self._mode, value)
+        word = self.table.disable if self._wanted is None else self.table.word_towards_torque(self.status)
+        return self._block(word, self._mode, value)
 
     def exchange(self, block: bytes, now_s: float) -> float | None:
         """Write, then read. Returns when the device began to answer, None when it did not. Raises TransportLost."""
@@ -331,33 +291,14 @@ class ModbusActuator(ModbusDevice):
 
     # ── details ──
 
-    def _word(self) -> int:
-        if self._wanted is None or self.status is None:
-            return self.table.disable
-        steps = self.table.steps
-        return next((s.send for s in steps if not s.until.shown_by(self.status)), steps[-1].send)
-
     def _block(self, word: int, mode: Mode | None, value: float) -> bytes:
-        table = self.table
-        block = bytearray(2 * table.count)
-        block[2 * table.word : 2 * table.word + 2] = word.to_bytes(2, "big")
-        target = table.targets[self._mode if mode is None else mode]
-        if table.mode is not None:
-            block[2 * table.mode : 2 * table.mode + 2] = target.code.to_bytes(2, "big")
         try:
-            data = target.number.pack(value / target.scale)
+            return self.table.block(word, self._mode if mode is None else mode, value)
         except ValueError as error:
             raise CommandRefused(self.name, f"set-point {value:g}: {error}") from error
-        block[2 * target.register : 2 * target.register + len(data)] = data
-        return bytes(block)
 
     def _write(self, block: bytes) -> bytes:
-        table, model = self.table, self.model
-        if table.function is Function.READ_WRITE_REGISTERS:
-            return read_write_registers(model.address, model.count, table.address, block)
-        if table.function is Function.WRITE_REGISTER:
-            return write_register(table.address, int.from_bytes(block, "big"))
-        return write_registers(table.address, block)
+        return self.table.request(block, self.model.address, self.model.count)
 
     def _checked(self, command: Command) -> float:
         mode, value = command.mode, command.value

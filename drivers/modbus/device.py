@@ -15,7 +15,14 @@ from drivers.device import (
     TransportLost,
     TransportTimeout,
 )
-from drivers.modbus.codec import Function, read_request, response_bytes
+from drivers.modbus.codec import (
+    Function,
+    Number,
+    read_request,
+    response_bytes,
+    write_register,
+    write_registers,
+)
 from drivers.modbus.model import ModbusModel
 from drivers.modbus.rtu import Answer, ModbusException, RtuMaster
 
@@ -82,11 +89,9 @@ class ModbusDevice:
 
     def _ask_identity(self, *, hurried: bool) -> Identity:
         """At start with time and repetitions, `hurried` within a cycle with neither."""
-        if self._master is None:
-            raise TransportLost(self.name, "the line is not open")
         timeout_s, retries = (self.model.timeout_s, 0) if hurried else (START_TIMEOUT_S, 2)
         request = read_request(Function.READ_HOLDING, self.model.identity_address, _IDENTITY_REGISTERS)
-        pdu = self._master.ask(self.name, self.unit, request, timeout_s, self.counters, retries).pdu
+        pdu = self._line.ask(self.name, self.unit, request, timeout_s, self.counters, retries).pdu
         number, serial, firmware = _IDENTITY.unpack(pdu[2:])
         if number != self.model.model_number:
             raise IdentityMismatch(
@@ -103,20 +108,42 @@ class ModbusDevice:
             )
         return Identity(self.name, self.model.name, str(serial), f"{firmware / 100:.2f}")
 
+    def _set(self, address: int, number: Number, digits: int) -> None:
+        """Write a parameter unless it has its value already (it may lie in an EEPROM), and read it back."""
+        data = number.pack(digits)
+        if self._holding(address, number) == data:
+            return
+        write = write_register(address, digits & 0xFFFF) if len(data) == 2 else write_registers(address, data)
+        self._ask(write)
+        found = self._holding(address, number)
+        if found != data:
+            raise ProtocolViolation(
+                self.name, f"register {address:04X}h reads back {found.hex()}, not {data.hex()}"
+            )
+
+    def _holding(self, address: int, number: Number) -> bytes:
+        return self._ask(read_request(Function.READ_HOLDING, address, number.registers), retries=2)[2:]
+
+    def _ask(self, request: bytes, retries: int = 0) -> bytes:
+        """One transaction outside the cycle."""
+        return self._line.ask(self.name, self.unit, request, START_TIMEOUT_S, self.counters, retries).pdu
+
+    @property
+    def _line(self) -> RtuMaster:
+        if self._master is None:
+            raise TransportLost(self.name, "the line is not open")
+        return self._master
+
     def poll(self, now_s: float) -> float | None:
         """Read all signals. Returns when the device began to answer, None when it did not.
 
         Raises TransportLost.
         """
-        if self._master is None:
-            raise TransportLost(self.name, "the line is not open")
         try:
             if self.lost:
                 self._return()
                 return None
-            answer = self._master.ask(
-                self.name, self.unit, self._request, self.model.timeout_s, self.counters
-            )
+            answer = self._line.ask(self.name, self.unit, self._request, self.model.timeout_s, self.counters)
         except (TransportTimeout, ProtocolViolation, ModbusException, IdentityMismatch):
             self._miss(now_s)
             return None
