@@ -2,10 +2,11 @@
 
 The emulated servos are a process of their own on a pty, once with the wire time of 1 MBd and once without any, which leaves
 what the masters themselves cost. Both masters read the same block of the same servos, in turn round by round; ours goes on to
-SI values, checks and their validity, the SDK's side takes the numbers out of its buffers. Wall time, because waiting is the work.
+SI values, checks and their validity, the SDK's side takes the numbers out of its buffers; that both have read the same is found
+out afterwards, in neither's time. Wall time, because waiting is the work.
 Ours runs under SCHED_FIFO where that is permitted, as `drivers.runner` does; the SDK as an ordinary process, which serves it
 best: it waits in a loop, and the kernel throttles real-time processes that never sleep. Further rows have both of them as
-ordinary processes; there a loop that never sleeps notices an answer a little sooner when it has a processor to itself.
+ordinary processes.
 """
 
 from __future__ import annotations
