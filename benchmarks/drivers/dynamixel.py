@@ -15,32 +15,25 @@ import contextlib
 import importlib.util
 import os
 import statistics
-import subprocess
-import sys
 import time
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks import table
+from benchmarks.drivers._servos import BAUD, MODEL, SERVOS, served
 from drivers.bus.byte_streams import open_stream
-from drivers.device import Command, DriverError, Row
+from drivers.device import DriverError, Row
 from drivers.dynamixel import codec
 from drivers.dynamixel.group import DynamixelGroup
 from drivers.dynamixel.master import DynamixelMaster
-from drivers.dynamixel.model import load_model
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import BlockLayout
-from drivers.emulators.dynamixel_line import DynamixelLine
-from drivers.emulators.dynamixel_servo import EmulatedDynamixel
-from drivers.emulators.host import EmulatorHost
 from drivers.family import Column
-from drivers.realtime import claim_realtime, die_with_parent, processors_awake
+from drivers.realtime import claim_realtime, processors_awake
 from drivers.runner import PRIORITY
 
-BAUD, SERVOS, MODEL = 1_000_000, 6, load_model("dynamixel_xm430_w350")
 FAST, PLAIN = 48, 42  # firmware with and without fast reads
 READS, ROUNDS = 20, 60
 #: The bar: a servo that is not there costs less than this, s.
@@ -48,57 +41,6 @@ DEAD_S = 0.003
 _LAYOUT = BlockLayout(MODEL)
 #: (bytes, how many of them in a block of ours): what the SDK takes out of it.
 _FIELDS = (2, 1, 1, 1, 2, 4, 4)
-
-
-# ── the servos, in a process of their own ──
-
-
-class _Still:
-    """Shafts that stand at an angle of their own."""
-
-    def advance(self, t_s: float) -> None:
-        pass
-
-    def command(self, device: str, command: Command | None) -> None:
-        pass
-
-    def read(self, device: str, signal: str) -> float:
-        return 0.5 * int(device) if signal == "position" else 0.0
-
-
-def _serve(paced: bool, firmware: int) -> None:
-    die_with_parent()
-    claim_realtime(45)  # real servos wait for no processor
-    host = EmulatorHost(_Still())
-    servos = [
-        EmulatedDynamixel(str(n), n, MODEL, host.around, baudrate=BAUD, firmware=firmware, return_delay=0)
-        for n in range(1, SERVOS + 1)
-    ]
-    line = DynamixelLine(host.loop, host.advance, servos, BAUD, paced=paced)
-    host.line("dxl", line)
-    sys.stdout.write(line.path + "\n")
-    sys.stdout.flush()
-    host.run()
-
-
-@contextlib.contextmanager
-def _served(*, paced: bool, firmware: int) -> Iterator[str]:
-    arguments = [
-        sys.executable,
-        "-m",
-        "benchmarks.drivers.dynamixel",
-        "--serve",
-        str(int(paced)),
-        str(firmware),
-    ]
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        yield process.stdout.readline().strip()
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
 
 
 # ── the two masters ──
@@ -243,7 +185,7 @@ _READINGS = (
 
 
 def _reading(case: _Reading) -> dict[str, Any]:
-    with _served(paced=case.paced, firmware=case.firmware) as path:
+    with served(paced=case.paced, firmware=case.firmware) as path:
         times, answers = _in_turn(
             path, paced=case.paced, fast=case.firmware >= MODEL.fast_read_from, realtime=case.realtime
         )
@@ -271,7 +213,7 @@ def _reading(case: _Reading) -> dict[str, Any]:
 
 def _dead() -> list[dict[str, Any]]:
     """What an id costs at which nobody is: asked by itself, and as one of the six."""
-    with _served(paced=True, firmware=PLAIN) as path:
+    with served(paced=True, firmware=PLAIN) as path:
         ours, theirs = _nobody(path)
         alone = _row(
             "Dynamixel, an id that is dead, 1 MBd", 50, 1.0 / ours, 1.0 / theirs, theirs / DEAD_S, True, 0.0,
@@ -369,9 +311,6 @@ def rows() -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--serve"]:
-        _serve(sys.argv[2] == "1", int(sys.argv[3]))
-        return
     table.print_heading(table.machine())
     for row in rows():
         table.print_row(row)
