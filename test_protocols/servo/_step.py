@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +13,11 @@ from verification_platform.engine.protocol import Curve, ProtocolError, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, RecordingError, Segment, Unwrapping
+from verification_platform.records import Recording, Segment, Unwrapping
 
-from ..common import TURN, Floats, offered, reading, type_a_mean
+from ..common import TURN, Floats, offered, reading
+from ._signal import signal, torque_limit, torque_share
 
-#: The drive's own torque, where the bench has it.
-TORQUE = "drive_torque"
 #: The speed has moved when it has left its mean by so much of the step; the first sample after the step has gone much farther.
 _MOVED = 0.05
 _FINAL = 0.2
@@ -30,9 +28,7 @@ _EARLIEST, _LATEST = 1 / (math.sqrt(3) - 1), 0.5
 #: Of the instant of the step, per σ/L and time from L to 3·L: both crossings with their slopes (y ∝ t², which has the lesser
 #: ones), and the mean of _EARLIEST and _LATEST times their difference.
 _ONSET_NOISE = 1.4
-_BANDS = (0.05, 0.02)
-#: Of the drive's limit. A torque that touches the limit between two samples is seen this high beside it.
-_SATURATED = 0.95
+BANDS = (0.05, 0.02)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +41,24 @@ class _Origin:
 
 
 @dataclass(frozen=True, slots=True)
+class _Final:
+    """A final speed by the angle encoder and its standard uncertainty from the residuals of the line, rad/s, with ν of it.
+
+    The residuals hold the noise of the angle and of the instants at which it was taken: at 100 r/min a stamp that is 30 µs
+    off is as bad as an angle that is 65″ off, and through a computer's network of processes stamps are.
+    """
+
+    speed: float
+    u: float
+    dof: int
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """All repeats of one direction, averaged. t is 0 where the step came, s; y in rad/s in the sense of the step.
 
     period: of the samples, s;
-    finals: final speed of each repeat by the angle encoder, rad/s; span: over which it was taken, s;
+    finals: final speed of each repeat by the angle encoder; span: over which it was taken, s;
     torque_share: largest drive torque of all repeats as a fraction of the drive's limit; None when it was not recorded.
     """
 
@@ -59,30 +68,17 @@ class Response:
     period: float
     origin: _Origin
     repeats: int
-    finals: tuple[float, ...]
+    finals: tuple[_Final, ...]
     span: float
     metrics: StepResult
     torque_share: float | None
 
-    @property
-    def saturated(self) -> bool | None:
-        """The drive has limited its torque: then this is its large-signal response. None when that is not known."""
-        return None if self.torque_share is None else self.torque_share >= _SATURATED
-
 
 def find_responses(recording: Recording) -> Iterator[Response]:
-    """One response a direction."""
-    found: dict[int, list[tuple[Floats, Floats, int, float, float]]] = {}
-    shares: dict[int, list[float]] = {}
-    limit = _torque_limit(recording)
-    for segment in recording.segments():
-        direction = int(segment.tag.get("direction", 1))
-        found.setdefault(direction, []).append(_one(segment, direction))
-        if limit:
-            with contextlib.suppress(RecordingError):  # a segment need not have rows of every channel
-                torque = segment.read(TORQUE).values
-                shares.setdefault(direction, []).append(float(np.max(np.abs(torque), initial=0.0)) / limit)
-    for direction, repeats in found.items():
+    """One response of the speed a direction."""
+    limit = torque_limit(recording)
+    for direction, segments in by_direction(recording, "speed").items():
+        repeats = [_one(segment, direction) for segment in segments]
         before = min(at for _, _, at, _, _ in repeats)
         after = min(t.size - at for t, _, at, _, _ in repeats)
         t = np.mean([t[at - before : at + after] - t[at] for t, _, at, _, _ in repeats], axis=0)
@@ -97,15 +93,18 @@ def find_responses(recording: Recording) -> Iterator[Response]:
             len(repeats),
             tuple(final for *_, final, _ in repeats),
             repeats[0][4],
-            step_response(t, y, origin.at, y_0=float(y[t < origin.at].mean()), bands=_BANDS),
-            max(shares[direction]) if direction in shares else None,
+            step_response(t, y, origin.at, y_0=float(y[t < origin.at].mean()), bands=BANDS),
+            torque_share(segments, limit),
         )
 
 
-def _torque_limit(recording: Recording) -> float | None:
-    """Range of the drive's own torque, N·m: where it ends, the drive limits it. None when it was not recorded."""
-    record = recording.channels.get(TORQUE)
-    return None if record is None else record.range
+def by_direction(recording: Recording, kind: str) -> dict[int, list[Segment]]:
+    """Segments of one kind of step. Recordings from before there were kinds hold steps of the speed."""
+    found: dict[int, list[Segment]] = {}
+    for segment in recording.segments():
+        if segment.tag.get("kind", "speed") == kind:
+            found.setdefault(int(segment.tag.get("direction", 1)), []).append(segment)
+    return found
 
 
 def _origin(t: Floats, y: Floats) -> _Origin:
@@ -132,7 +131,7 @@ def _crossing(t: Floats, x: Floats, level: float) -> float:
     return float(t[k - 1] + (t[k] - t[k - 1]) * (level - x[k - 1]) / (x[k] - x[k - 1]))
 
 
-def _one(segment: Segment, direction: int) -> tuple[Floats, Floats, int, float, float]:
+def _one(segment: Segment, direction: int) -> tuple[Floats, Floats, int, _Final, float]:
     """Stamps, speed in the sense of the step, index of the last sample before it moves, final speed by the angle, span."""
     samples = segment.read("input_speed", "input_angle")
     t, y = samples.stamps_s, direction * samples.values[:, 0]
@@ -143,8 +142,17 @@ def _one(segment: Segment, direction: int) -> tuple[Floats, Floats, int, float, 
     if at < 1 or t.size - at < 10:
         raise ProtocolError(f"repeat {segment.tag.get('repeat', '?')}: no step in the segment; record longer")
     theta = direction * Unwrapping(TURN)(samples.values[:, 1:])[:, 0]
-    final, _ = np.polyfit(t[last:] - t[last], theta[last:], 1)
-    return t, y, at, float(final), float(t[-1] - t[last])
+    return t, y, at, _final_speed(t[last:], theta[last:]), float(t[-1] - t[last])
+
+
+def _final_speed(t: Floats, theta: Floats) -> _Final:
+    """Slope of the straight line through the angle, and what its residuals say of it."""
+    t, theta = t - t.mean(), theta - theta.mean()
+    spread = float(t @ t)
+    speed = float(t @ theta) / spread
+    left = theta - speed * t
+    dof = t.size - 2
+    return _Final(speed, math.sqrt(float(left @ left) / dof / spread), dof)
 
 
 def results_of(
@@ -159,9 +167,8 @@ def results_of(
         "direction": response.direction,
         "base_speed": base,
         "step": step,
+        **signal(response.torque_share),
     }
-    if response.saturated is not None:
-        conditions["signal"] = "large" if response.saturated else "small"
     sampling = type_b("sampling period", response.period / 2)
     origin = [
         type_b("instant of the step, within one sampling period", response.period / 2),
@@ -181,7 +188,7 @@ def results_of(
     if m.reach is not None:
         yield row("t_100", m.reach, [sampling, *origin])
     noise = Contribution("noise of the mean response", "A", m.noise / height * math.sqrt(2))
-    bend = type_b("top between two samples", _bend(response) / height)
+    bend = type_b("top between two samples", bend_of(response.y) / height)
     yield offered(row("M_p", m.overshoot, [noise, bend], "1", "%"), LimitType.MAX)
     if m.peak_time is not None:
         yield row("t_p", m.peak_time, [sampling, *origin])
@@ -190,15 +197,30 @@ def results_of(
             noise = type_b("noise where the band is entered", m.settling_doubt[band], "normal")
             lines = [sampling, *origin, noise]
             yield offered(row(f"t_s{band * 100:.0f}", time, lines), LimitType.MAX)
-    error = base + step - float(np.mean(response.finals))
+    error = base + step - float(np.mean([final.speed for final in response.finals]))
     span = math.sqrt(2) / response.span
-    lines = [*reading(angle, span), *type_a_mean("repeats", response.finals)]
+    lines = [*reading(angle, span), *_final_lines(response.finals)]
     yield row("e_inf", error, lines, "rad/s", "r/min")
 
 
-def _bend(response: Response) -> float:
-    """How much higher than its samples the top may be: what a parabola adds at half a sampling period, rad/s."""
-    y = response.y
+def _final_lines(finals: Sequence[_Final]) -> Iterator[Contribution]:
+    """What the samples about their lines say, pooled over all repeats, and what the repeats scatter beyond that.
+
+    A handful of repeats alone says little: their spread is by chance often much too small.
+    """
+    n = len(finals)
+    within = math.sqrt(sum(final.u**2 for final in finals)) / n
+    yield Contribution(
+        "noise of angle and instants about the final line", "A", within, 1.0, sum(f.dof for f in finals), "t"
+    )
+    if n > 1:
+        between = float(np.std([final.speed for final in finals], ddof=1)) / math.sqrt(n)
+        beyond = math.sqrt(max(between**2 - within**2, 0.0))
+        yield Contribution("repeats, beyond that noise", "A", beyond, 1.0, n - 1, "t")
+
+
+def bend_of(y: Floats) -> float:
+    """How much higher than its samples the top may be: what a parabola adds at half a sampling period, in y's unit."""
     top = min(max(int(np.argmax(y)), 1), y.size - 2)
     return abs(float(y[top - 1] - 2 * y[top] + y[top + 1])) / 2
 

@@ -1,12 +1,14 @@
-"""SRV-STEP 阶跃响应 — step response of a speed-controlled servo drive.
+"""SRV-STEP 阶跃响应 — step response of a servo drive, in speed and in position.
 
-The drive turns at a base speed, and its speed set-point is stepped by Δn. How the speed follows is
+The drive turns at a base speed, and its speed set-point is stepped by Δn. Before that its position is stepped by Δθ from
+standstill. How speed or angle follows is
 
     t_d   delay to 50 %              t_r   rise from 10 to 90 %
     t_90  from the step to 90 %      t_100 first reach of y_∞ (both are called rise time somewhere)
     M_p   (y_max − y_∞)/(y_∞ − y_0)  t_p   time of the first peak
     t_s   last time |y − y_∞| leaves a band of 5 % or 2 % of the step
-    e_∞   set-point less final speed
+    e_∞   set-point less final speed; asked-for step less the angle it came to
+    t_set positioning settling time: from the end of the command profile until θ stays within ±ε of θ_∞
 
 y_0 is the mean before the step, y_∞ the mean of the last fifth. At least ten repeats in both directions are laid over each
 other by the sample before the speed moves, and averaged. A band narrower than five standard deviations of what
@@ -19,8 +21,15 @@ cycle, which is why the default is not 10 % of n_N. Final speeds come from the c
 A drive that reaches its torque limit shows another response, that of its limit: where the bench records the drive's torque
 (`drive_torque`, whose range is the limit) each result says small or large signal, and a large one is a finding.
 
-What is here is the speed step; the position step (positioning settling time) is not. A step to n_N needs a bench whose slope
-allows it: `edge` and `step` are free, and the preflight says what a bench can do.
+A position is stepped like the stairs, always on in the same direction, so that friction holds the shaft from the same side
+before each step; the first stair of each direction only brings it there and is not recorded. The drive is told a trapezoid
+with the acceleration of the bench: only Δθ ≤ a·T²/4 within a bus cycle T is a step in truth, and as small a one friction
+swallows. So the times are counted from the first set-point that moves, the profile's duration stands with them, and t_set
+counts from its last set-point. When the drive was told is seen in its torque, at once; the angle would show it only when
+friction lets go. Without `drive_torque` sampled together with the angle there are no results of the position. Where the
+shaft comes to rest beside its target is in e_∞, not in t_set. `position_step` = 0 leaves the position out.
+
+A step to n_N needs a bench whose slope allows it: `edge` and `step` are free, and the preflight says what a bench can do.
 
 GB/T 16439-2024; protocol specification SRV-STEP.
 """
@@ -28,7 +37,7 @@ GB/T 16439-2024; protocol specification SRV-STEP.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from drivers.device import Mode
 from verification_platform.bench.dut import Order, Reducer
@@ -48,8 +57,20 @@ from verification_platform.engine.steps import Record, Rest, Seconds, Set, Toget
 from verification_platform.metrology.result import Result
 from verification_platform.records import Recording
 
-from ..common import Acceleration, Duration, Speed, channel, environment_findings, rate_deviation
-from ._step import Response, find_responses, plot, results_of
+from ..common import Acceleration, Angle, Duration, Speed, channel, environment_findings, rate_deviation
+from ._position import (
+    ACCELERATIONS,
+    NO_TORQUE,
+    PositionResponse,
+    Profile,
+    find_positions,
+    missing_for_positions,
+    position_plot,
+    position_results,
+    unsettled_findings,
+)
+from ._signal import TORQUE, signal_findings
+from ._step import find_responses, plot, results_of
 
 #: Before the step, s: y_0 and the noise are taken from it.
 _BEFORE_S = 0.2
@@ -71,6 +92,15 @@ class StepResponseParameters(ProtocolParameters):
     settle: Duration = parameter("0.5 s", mark="P", unit="s", why="before each step", ge=0)
     hold: Duration = parameter("0.3 s", mark="P", unit="s", why="after the step; y_∞ is its last fifth", gt=0)
     repeats: int = parameter(10, mark="K", why="steps in each direction", ge=2)
+    position_step: Angle = parameter(
+        "5 °", mark="P", unit="rad", display="°", why="Δθ at the input, no torque limit; 0: none", ge=0
+    )
+    position_speed: Speed = parameter(
+        "300 r/min", mark="P", unit="rad/s", display="r/min", why="most in a position step", gt=0
+    )
+    positioning_band: Angle = parameter(
+        "0.01 °", mark="P", unit="rad", display="°", why="ε of the settling time; the customer's to say", gt=0
+    )
     sampling_rate: float = parameter(10_000.0, mark="P", unit="Hz", why="least rate of the speed", gt=0)
 
 
@@ -78,9 +108,15 @@ class StepResponse(Protocol):
     """SRV-STEP."""
 
     id = "SRV-STEP"
+    version = "1.1"
     title = Text("阶跃响应", "Step response")
-    purpose = Text("转速给定阶跃时的跟随特性", "how the speed follows a step of its set-point")
-    standards = (Standard("GB/T 16439-2024", "speed step", "V"),)
+    purpose = Text(
+        "转速与位置给定阶跃时的跟随特性", "how speed and position follow a step of their set-point"
+    )
+    standards = (
+        Standard("GB/T 16439-2024", "speed step", "V"),
+        Standard("GB/T 16439-2024", "positioning settling time", "V"),
+    )
     dut_kinds = ("reducer",)  # the drive with what it turns; data sheets of bare servos are not read yet
     requires = Requires(
         actuators=("drive",), channels=("input_speed", "input_angle"), calibrated=("input_angle",)
@@ -90,6 +126,8 @@ class StepResponse(Protocol):
     # -------------------------------------------------------------------------------------------- stimulus
 
     def procedure(self, p: StepResponseParameters, dut: Reducer) -> Procedure:
+        if p.position_step > 0:
+            yield from self._stairs(p)
         for direction in (1, -1):
             base, after = direction * p.base_speed, direction * (p.base_speed + p.step)
             yield Set("drive", Mode.VELOCITY, base, p.acceleration)
@@ -104,11 +142,35 @@ class StepResponse(Protocol):
                                 Set("drive", Mode.VELOCITY, after, p.edge),
                                 Wait(Seconds(p.hold), p.hold + 10),
                             ),
-                            {"direction": direction, "repeat": repeat},
+                            {"kind": "speed", "direction": direction, "repeat": repeat},
                         ),
                     )
                 )
             yield Set("drive", Mode.VELOCITY, 0.0, p.acceleration)
+        yield Rest(("drive",))
+
+    def _stairs(self, p: StepResponseParameters) -> Procedure:
+        stair = 0
+        for direction in (1, -1):
+            stair += direction
+            yield Set("drive", Mode.POSITION, stair * p.position_step, p.position_speed)
+            for repeat in range(p.repeats):
+                here, there = stair * p.position_step, (stair + direction) * p.position_step
+                stair += direction
+                yield Together(
+                    (
+                        Set("drive", Mode.POSITION, here, p.position_speed),
+                        Wait(Seconds(p.settle), p.settle + 10),
+                        Record(
+                            (
+                                Wait(Seconds(_BEFORE_S), _BEFORE_S + 10),
+                                Set("drive", Mode.POSITION, there, p.position_speed),
+                                Wait(Seconds(p.hold), p.hold + 10),
+                            ),
+                            {"kind": "position", "direction": direction, "repeat": repeat},
+                        ),
+                    )
+                )
         yield Rest(("drive",))
 
     def check(
@@ -118,15 +180,17 @@ class StepResponse(Protocol):
         rates_hz: Mapping[str, float],
         ranges: Mapping[str, float],
     ) -> Objections:
+        remarks = () if TORQUE in rates_hz or not p.position_step else (NO_TORQUE,)
         edge_s, cycle_s = p.step / p.edge, 1 / rates_hz["input_speed"]
         if edge_s <= cycle_s * (1 + 1e-6):
-            return Objections()
+            return Objections((), remarks)
         largest = p.edge * cycle_s * 30 / math.pi
         return Objections(
             (
                 f"the step would be a ramp of {edge_s * 1e3:.3g} ms; at {p.edge:g} rad/s² and a bus cycle of "
                 f"{cycle_s * 1e3:g} ms at most {largest:.3g} r/min can be stepped",
-            )
+            ),
+            remarks,
         )
 
     # ------------------------------------------------------------------------------------------ evaluation
@@ -140,30 +204,24 @@ class StepResponse(Protocol):
         results: list[Result] = []
         for response in responses:
             results += results_of(response, speed, angle, p.base_speed, p.step)
-        findings += _signal_findings(responses)
+        shares = [response.torque_share for response in responses]
+        curves = [plot(response) for response in responses]
+        if p.position_step > 0:
+            missing = missing_for_positions(recording)
+            positions = [] if missing else list(self._positions(recording, p))
+            for position in positions:
+                results += position_results(position, angle)
+            findings += [*missing, *unsettled_findings(positions)]
+            shares += [position.torque_share for position in positions]
+            curves += [position_plot(position) for position in positions]
+        findings += signal_findings(shares)
         return Evaluation(
-            results,
-            [plot(response) for response in responses],
-            findings=findings,
-            deviations=rate_deviation(speed, p.sampling_rate),
+            results, curves, findings=findings, deviations=rate_deviation(speed, p.sampling_rate)
         )
 
-
-def _signal_findings(responses: Sequence[Response]) -> list[Text]:
-    """Whether this was the small signal that it is meant to be. A remark: the numbers are right, of what they say they are."""
-    if any(response.saturated is None for response in responses):
-        return [
-            Text(
-                "未记录驱动器转矩，无法判断其是否达到限值",
-                "the drive's torque was not recorded: whether it reached its limit is not known",
-            )
-        ]
-    largest = max((response.torque_share or 0.0 for response in responses), default=0.0)
-    if not any(response.saturated for response in responses):
-        return []
-    return [
-        Text(
-            f"驱动器转矩达到其限值的 {largest * 100:.0f} %：为大信号响应",
-            f"the drive's torque came to {largest * 100:.0f} % of its limit: this is the large-signal response",
-        )
-    ]
+    @staticmethod
+    def _positions(recording: Recording, p: StepResponseParameters) -> Iterator[PositionResponse]:
+        cycle_s = 1 / channel(recording, "input_angle").rate_hz
+        acceleration = float(recording.attributes[ACCELERATIONS]["drive"])
+        profile = Profile.of(p.position_step, p.position_speed, acceleration, cycle_s)
+        return find_positions(recording, profile, p.positioning_band)

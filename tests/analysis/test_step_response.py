@@ -88,6 +88,17 @@ def test_settle_of_a_position() -> None:
     assert settle(T, y, 1.0, 0.02, start_s=0.4).settling == 0.0
     with pytest.raises(CoverageError):
         settle(T, y, 3.0, 0.02)
+
+
+def test_settle_says_what_noise_makes_of_it() -> None:
+    """On its way into the band an exponential of τ is at 0.02 ± σ for τ·σ/0.02, to first order."""
+    y = 1 - np.exp(-np.maximum(T, 0) / 20e-3)
+    assert settle(T, y, 1.0, 0.02).doubt == 0.0
+    assert settle(T, y, 1.0, 0.02, noise=1e-3).doubt == pytest.approx(20e-3 * 1e-3 / 0.02, rel=0.01)
+
+
+def test_settle_refuses_a_band_that_is_none() -> None:
+    y = second_order(0.5, 100)
     with pytest.raises(AnalysisError):
         settle(T, y, 1.0, 0.0)
 

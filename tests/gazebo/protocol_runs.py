@@ -22,7 +22,7 @@ RUNS: Mapping[str, Mapping[str, Any]] = {
         "rate": "60 %/s", "small_rate": "8 %/s", "points_per_quarter": 100, "preload_cycles": 1, "loops": 1, "positions": 1,
         "settle": "0.2 s", "zero_time": "0.5 s", "open_coupling_for_zero": False,
     },
-    "SRV-STEP": {"repeats": 4, "settle": "0.3 s", "hold": "0.2 s"},
+    "SRV-STEP": {"repeats": 4, "settle": "0.3 s", "hold": "0.2 s", "position_step": 0},
 }  # fmt: skip
 
 #: Of the drive's velocity loop, s and 1: what `truth` of tests/protocols/test_srv_step.py gives, the same to 0.01 ms in both directions and for

@@ -28,7 +28,7 @@ from .protocol_runs import ROS
 pytestmark = [pytest.mark.gazebo, pytest.mark.ros, pytest.mark.faults, pytest.mark.timeout(600)]
 
 #: A run that moves for ten seconds soon after it has begun: steps between rest and 1 rad/s.
-MOVING = {"repeats": 20, "settle": "0.3 s", "hold": "0.2 s"}
+MOVING = {"repeats": 20, "settle": "0.3 s", "hold": "0.2 s", "position_step": 0}
 #: After the graph has been told of the death.
 END_S = 5.0
 

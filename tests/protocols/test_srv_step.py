@@ -74,6 +74,45 @@ def test_T_STEP(recording: Any, evaluate: Any, noise: float) -> None:
         assert evaluate.result("e_inf", direction=direction).value == pytest.approx(0.0, abs=1e-4)
 
 
+#: Of a stamp and of a reading, as they come through ROS on a busy computer: most are 30 µs off, one in thirty much more.
+STAMP_S, LATE_S, ANGLE_NOISE = 30e-6, 200e-6, 1 * math.pi / 648_000
+
+
+def badly_stamped(recording: Any, seed: int, repeats: int = 4) -> Any:
+    """Steady turning after a step, 2 ms apart, as `add_steps` but with instants that are not when they say."""
+    random = np.random.default_rng([seed, 5])
+    t = np.arange(-100, 150) * 2e-3
+    recording.parts.clear()
+    for direction in (1, -1):
+        for repeat in range(repeats):
+            late = random.random(t.size) < 1 / 30
+            off = STAMP_S * random.standard_normal(t.size) + LATE_S * late * random.random(t.size)
+            speed = direction * (BASE + STEP * second_order(t))
+            angle = direction * random.uniform(0, 6) + np.concatenate([[0.0], np.cumsum(speed[:-1]) * 2e-3])
+            angle += ANGLE_NOISE * random.standard_normal(t.size)
+            stamps = t + off + 0.2 + 10.0 * (repeat + 20 * (direction < 0))
+            columns = {"input_speed": speed, "input_angle": angle % (2 * math.pi)}
+            recording.add({"kind": "speed", "direction": direction, "repeat": repeat}, (stamps, columns))
+    return recording
+
+
+@pytest.mark.parametrize("direction", [1, -1])
+def test_U_of_the_final_speed_covers_stamps_that_are_off(
+    recording: Any, evaluate: Any, direction: int
+) -> None:
+    """The instants are in U, and not by the chance of four repeats that happen to agree."""
+    t = 2e-3 * np.arange(50)
+    sigma = math.sqrt(STAMP_S**2 + LATE_S**2 / 90)
+    u = BASE * sigma / math.sqrt(float(np.sum((t - t.mean()) ** 2)) * 4)
+    covered = 0
+    for seed in range(20):
+        evaluate("SRV-STEP", badly_stamped(recording, seed), position_step=0)
+        result = evaluate.result("e_inf", direction=direction)
+        covered += abs(result.value) <= result.U
+        assert 1.3 * u < result.U < 8 * u, seed
+    assert covered >= 17
+
+
 def test_noise_that_hides_a_band_leaves_it_out(recording: Any, evaluate: Any) -> None:
     add_steps(recording, repeats=2, noise=0.02)  # σ of the mean 1.4 % of the step, five of it 7 %
     found = evaluate("SRV-STEP", recording)
@@ -144,7 +183,7 @@ def test_it_recovers_the_plants_own_response(bench: BenchDescription, order: Ord
     folder = RunFolder.create(
         tmp_path / "run",
         protocol,
-        protocol.Parameters(),
+        protocol.Parameters(position_step=0),
         order,
         bench,
         seed=3,

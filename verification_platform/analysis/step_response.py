@@ -106,7 +106,7 @@ def step_response(
         overshoot=overshoot,
         peak_time=peak_time,
         settling={b: _last_exit(t, x, 1.0, b) if b in judged else None for b in bands},
-        settling_doubt={b: _doubt(t, x, b, noise_share) for b in judged},
+        settling_doubt={b: _doubt(t, x, 1.0, b, noise_share) for b in judged},
         steady_error=None if target is None else target - y_inf,
         noise=noise,
     )
@@ -161,26 +161,33 @@ def _last_exit(t: Floats, x: Floats, target: float, band: float) -> float:
     return float(t[at] + (t[at + 1] - t[at]) * (edge - x[at]) / (x[at + 1] - x[at]))
 
 
-def _doubt(t: Floats, x: Floats, band: float, noise: float) -> float:
+def _doubt(t: Floats, x: Floats, target: float, band: float, noise: float) -> float:
     """Half of what the last exit moves by when the band is σ of the noise wider and narrower, s."""
     try:
-        return (_last_exit(t, x, 1.0, band - noise) - _last_exit(t, x, 1.0, band + noise)) / 2
+        return (_last_exit(t, x, target, band - noise) - _last_exit(t, x, target, band + noise)) / 2
     except CoverageError:  # noise alone leaves the narrower band at the very end
         return float(t[-1]) / 2
 
 
 @dataclass(frozen=True, slots=True)
 class Settling:
-    """Times in s after `start`: first entry into the band, and the last exit from it (the settling time)."""
+    """Times in s after `start`: first entry into the band, and the last exit from it (the settling time).
+
+    doubt: half of what the settling time changes by when the band is wider and narrower by the noise, s.
+    """
 
     first_entry: float
     settling: float
+    doubt: float = 0.0
 
 
-def settle(t_s: ArrayLike, y: ArrayLike, target: float, band: float, start_s: float = 0.0) -> Settling:
+def settle(
+    t_s: ArrayLike, y: ArrayLike, target: float, band: float, start_s: float = 0.0, *, noise: float = 0.0
+) -> Settling:
     """Positioning settling time: from the end of the command profile until y stays within target ± band.
 
-    t_s s, ascending; y and band in one unit, shapes (n,). Raises CoverageError when y is outside at the end.
+    t_s s, ascending; y, band and noise (one standard deviation) in one unit, shapes (n,). Raises CoverageError when y is
+    outside at the end.
     """
     t, x = as_blocks(t_s, y)
     refuse_not_finite(t, 0, "time")
@@ -192,4 +199,5 @@ def settle(t_s: ArrayLike, y: ArrayLike, target: float, band: float, start_s: fl
     inside = np.flatnonzero(np.abs(x - target) <= band)
     if inside.size == 0:
         raise CoverageError(f"the signal never comes within ±{band:g} of {target:g}")
-    return Settling(float(t[inside[0]]), _last_exit(t, x, target, band))
+    doubt = _doubt(t, x, target, band, noise) if noise else 0.0
+    return Settling(float(t[inside[0]]), _last_exit(t, x, target, band), doubt)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from verification_platform.records import RecordingWriter
 
 from .channels import groups
+from .preflight import accelerations
 from .run_folder import RunFolder
 
 
@@ -14,7 +15,11 @@ def open_writer(folder: RunFolder, *, resume: bool) -> RecordingWriter:
         folder.samples,
         folder.channels,
         folder.fixture,
-        {"protocol": folder.protocol_id, "run": folder.path.name},
+        {
+            "protocol": folder.protocol_id,
+            "run": folder.path.name,
+            "accelerations": accelerations(folder.bench),  # of position moves by role, rad/s²
+        },
         groups(folder.bench),
         resume=resume,
     )
