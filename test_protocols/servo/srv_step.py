@@ -10,9 +10,9 @@ standstill. How speed or angle follows is
     e_∞   set-point less final speed; asked-for step less the angle it came to
     t_set positioning settling time: from the end of the command profile until θ stays within ±ε of θ_∞
 
-y_0 is the mean before the step, y_∞ the mean of the last fifth. At least ten repeats in both directions are laid over each
-other by the sample before the speed moves, and averaged. A band narrower than five standard deviations of what
-noise is left is not judged.
+y_0 is the mean before the step, y_∞ the mean of the last fifth. At least ten repeats in both directions: of the speed they are
+laid over each other by the sample before it moves, and averaged; of the position, which has less noise, each is evaluated,
+and the results are averaged. A band narrower than five standard deviations of what noise is left is not judged.
 
 The step is small, so that no torque saturates, and starts from a slow turn, so that friction does not change its sign. A bus
 brings set-points once a cycle: the step is one in truth when Δn at the bench's steepest slope takes no longer than a

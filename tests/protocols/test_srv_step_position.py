@@ -131,6 +131,17 @@ def test_without_torque_the_command_is_not_known_and_there_are_no_results(
     assert not any("position_step" in r.conditions for r in found.results)
 
 
+def test_the_preflight_says_that_torque_is_missing(order: Order) -> None:
+    protocol = get("SRV-STEP")
+    rates = {"input_speed": 500.0, "input_angle": 500.0}
+    objections = protocol.check(protocol.Parameters(), order.dut, rates, {})
+    assert objections.refusals == ()
+    assert "no position step" in objections.remarks[0].en
+    for without in ({"position_step": 0}, {}):
+        more = {} if without else {"drive_torque": 500.0}
+        assert not protocol.check(protocol.Parameters(**without), order.dut, {**rates, **more}, {}).remarks
+
+
 def test_without_the_acceleration_the_profile_is_not_known(recording: Any, evaluate: Any) -> None:
     add_position_steps(add_speed_steps(recording)).attributes = {}
     assert "with what acceleration" in said(evaluate("SRV-STEP", recording))
