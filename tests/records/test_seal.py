@@ -58,6 +58,16 @@ def test_one_flipped_byte_is_found(sealed: Path, data: st.DataObject, bits: int)
     assert verify_seal(sealed).ok
 
 
+def test_what_the_altered_seal_says_stays_on_one_line(copy: Path) -> None:
+    """A key that became a line break; found by the test above, once in some hundred runs."""
+    seal = copy / "seal.json"
+    seal.write_text(seal.read_text().replace('"index"', r'"\ndex"', 1))
+    report = verify_seal(copy)
+    assert not report.ok
+    assert "\n" not in report.line
+    assert r"\ndex" in report.line
+
+
 def test_the_chunk_is_named(copy: Path) -> None:
     path = copy / "000002.mcap"
     raw = path.read_bytes()

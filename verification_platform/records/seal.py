@@ -94,9 +94,15 @@ class SealReport:
 
 
 class _BrokenError(Exception):
+    """Both texts may quote what was altered, line breaks and all; they stay on one line."""
+
     def __init__(self, place: str, what: str) -> None:
-        self.place, self.what = place, what
-        super().__init__(f"{place}: {what}")
+        self.place, self.what = _on_one_line(place), _on_one_line(what)
+        super().__init__(f"{self.place}: {self.what}")
+
+
+def _on_one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _canonical(value: object) -> bytes:
