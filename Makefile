@@ -90,7 +90,7 @@ bench: setup $(BENCH)/.ready   ## analysis core and drivers beside their peers, 
 	@$(BENCH)/bin/python -m benchmarks.drivers
 	@$(BIN)/python -m benchmarks.drivers.torque_off
 
-$(BENCH)/.ready: requirements/bench-lock.txt $(VENV)/.ready
+$(BENCH)/.ready: requirements/bench-lock.txt | $(VENV)/.ready
 	@echo "installing the peers into $(BENCH) (once) …"
 	@$(PYTHON) -m venv $(BENCH)
 	@$(call install-locked,$<,$(BENCH))
