@@ -42,8 +42,8 @@ STEP_TRUTH = {
 STEP_TRUTH_WITHIN = {"M_p": 0.002, "e_inf": 1e-4 * math.pi}
 
 
-def misses(results: Sequence[Result], truth: Truth, coverage: ModuleType) -> list[str]:
-    """Results that do not contain the plant's truth within their U; at least five must have been compared."""
+def misses(results: Sequence[Result], truth: Truth, coverage: ModuleType, *, times: float = 1.0) -> list[str]:
+    """Results that do not contain the plant's truth within so many `times` their U; at least five must have been compared."""
     compared, missed = 0, []
     for result in results:
         true = (
@@ -55,7 +55,7 @@ def misses(results: Sequence[Result], truth: Truth, coverage: ModuleType) -> lis
             continue
         compared += 1
         slack = STEP_TRUTH_WITHIN.get(result.quantity, 0.0)
-        if abs(result.value - true) > result.U + slack:
+        if abs(result.value - true) > times * result.U + slack:
             missed.append(
                 f"{result.quantity} {dict(result.conditions)}: {result.value:.6g} ± {result.U:.2g}, true {true:.6g}"
             )

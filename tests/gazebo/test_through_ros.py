@@ -51,10 +51,17 @@ def test_through_ros_it_recovers_the_truth(
     frozen: Callable[..., RunFolder],
     coverage: ModuleType,
 ) -> None:
-    """Against the same plant on its built-in bodies: U covers what differs, the instants at which samples were taken."""
+    """Against the same plant on its built-in bodies: U covers what differs, the instants at which samples were taken.
+
+    Those are others in every run, and U is for 95 %: of a run's dozen or two of values one may lie outside, by chance and not by far.
+    On virtual time (test_runs.py) none may.
+    """
     folder = frozen("run", protocol_id, bench, where=ROS, **RUNS[protocol_id])
     outcome = shared(bench, order).run(folder.path)
     assert (outcome.status, outcome.reason) == (RunStatus.VALID, "")
     evaluated = evaluate_run(folder.path, get)
     assert evaluated.status is RunStatus.VALID, evaluated.findings
-    assert misses(list(evaluated.results), make_plant(built_in, order, 1).truth, coverage) == []
+    results, truth = list(evaluated.results), make_plant(built_in, order, 1).truth
+    outside = misses(results, truth, coverage)
+    assert len(outside) <= 1, outside
+    assert misses(results, truth, coverage, times=2.0) == []
