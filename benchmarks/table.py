@@ -68,7 +68,7 @@ def print_row(row: Mapping[str, Any]) -> None:
     text = row.get("agreement", "") + (f" [{row['note']}]" if row.get("note") else "")
     print(
         f"{row['name']:44} {row['peer']:22} {row['ours']:9.2e} {row['peer_rate']:9.2e} {row['ratio']:7.2f} "
-        f"{row['goal']:6g} {'ok ' if row['ratio'] >= row['goal'] else '-- '} {row['peak_mb']:5.1f}  {text}",
+        f"{row['goal']:6g} {'ok ' if reached(row) else '-- '} {row['peak_mb']:5.1f}  {text}",
         flush=True,
     )
 
