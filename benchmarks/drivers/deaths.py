@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import os
 import select
@@ -214,4 +215,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
+    logging.disable()  # of what is done to it here on purpose
     _say(_drive(Path(sys.argv[1])))
