@@ -104,6 +104,13 @@ class StepResponseParameters(ProtocolParameters):
     sampling_rate: float = parameter(10_000.0, mark="P", unit="Hz", why="least rate of the speed", gt=0)
 
 
+def _recorded(p: StepResponseParameters, before: Set, step: Set, tag: Mapping[str, str | int]) -> Together:
+    """At rest in the state before; then the step, recorded from shortly before it."""
+    settled = Wait(Seconds(p.settle), p.settle + 10)
+    quiet, held = Wait(Seconds(_BEFORE_S), _BEFORE_S + 10), Wait(Seconds(p.hold), p.hold + 10)
+    return Together((before, settled, Record((quiet, step, held), tag)))
+
+
 class StepResponse(Protocol):
     """SRV-STEP."""
 
@@ -132,20 +139,8 @@ class StepResponse(Protocol):
             base, after = direction * p.base_speed, direction * (p.base_speed + p.step)
             yield Set("drive", Mode.VELOCITY, base, p.acceleration)
             for repeat in range(p.repeats):
-                yield Together(
-                    (
-                        Set("drive", Mode.VELOCITY, base, p.edge),
-                        Wait(Seconds(p.settle), p.settle + 10),
-                        Record(
-                            (
-                                Wait(Seconds(_BEFORE_S), _BEFORE_S + 10),
-                                Set("drive", Mode.VELOCITY, after, p.edge),
-                                Wait(Seconds(p.hold), p.hold + 10),
-                            ),
-                            {"kind": "speed", "direction": direction, "repeat": repeat},
-                        ),
-                    )
-                )
+                before, step = (Set("drive", Mode.VELOCITY, target, p.edge) for target in (base, after))
+                yield _recorded(p, before, step, {"kind": "speed", "direction": direction, "repeat": repeat})
             yield Set("drive", Mode.VELOCITY, 0.0, p.acceleration)
         yield Rest(("drive",))
 
@@ -157,19 +152,11 @@ class StepResponse(Protocol):
             for repeat in range(p.repeats):
                 here, there = stair * p.position_step, (stair + direction) * p.position_step
                 stair += direction
-                yield Together(
-                    (
-                        Set("drive", Mode.POSITION, here, p.position_speed),
-                        Wait(Seconds(p.settle), p.settle + 10),
-                        Record(
-                            (
-                                Wait(Seconds(_BEFORE_S), _BEFORE_S + 10),
-                                Set("drive", Mode.POSITION, there, p.position_speed),
-                                Wait(Seconds(p.hold), p.hold + 10),
-                            ),
-                            {"kind": "position", "direction": direction, "repeat": repeat},
-                        ),
-                    )
+                before, step = (
+                    Set("drive", Mode.POSITION, target, p.position_speed) for target in (here, there)
+                )
+                yield _recorded(
+                    p, before, step, {"kind": "position", "direction": direction, "repeat": repeat}
                 )
         yield Rest(("drive",))
 

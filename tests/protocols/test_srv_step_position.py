@@ -27,20 +27,10 @@ from verification_platform.engine.steps import Record, Set, Together
 from verification_platform.metrology.result import RunStatus
 from verification_platform.metrology.units import ARCSEC
 
+from .second_order import T_STEP, second_order
+
 STEP = math.radians(5)
 SHORT: Mapping[str, Any] = {"repeats": 3, "settle": "0.3 s"}
-#: ζ = 0.5, ω_n = 100 rad/s, as in test_srv_step.py.
-T_STEP = {
-    "t_r": 16.38e-3, "t_p": 36.28e-3, "t_s5": 52.89e-3, "t_s2": 80.76e-3, "t_90": 21.26e-3, "t_100": 24.18e-3, "t_d": 12.94e-3,
-}  # fmt: skip
-
-
-def second_order(t: Any, zeta: float = 0.5, omega: float = 100.0) -> Any:
-    at = np.maximum(t, 0)
-    damped = omega * math.sqrt(1 - zeta**2)
-    return 1 - np.exp(-zeta * omega * at) * (
-        np.cos(damped * at) + zeta * omega / damped * np.sin(damped * at)
-    )
 
 
 def add_position_steps(recording: Any, noise: float = 0.0, torque: float | None = 1.0) -> Any:

@@ -43,11 +43,20 @@ class Normal:
 
 
 @dataclass(frozen=True, slots=True)
-class Rectangular:
-    """Uniform between two limits (6.4.2)."""
+class _Between:
+    """Symmetric about the middle of two limits."""
 
     low: float
     high: float
+
+    @property
+    def mean(self) -> float:
+        return 0.5 * (self.low + self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangular(_Between):
+    """Uniform between two limits (6.4.2)."""
 
     def draw(self, rng: Generator, out: Floats) -> None:
         rng.random(out=out)
@@ -55,20 +64,14 @@ class Rectangular:
         out += self.low
 
     @property
-    def mean(self) -> float:
-        return 0.5 * (self.low + self.high)
-
-    @property
     def u(self) -> float:
         return (self.high - self.low) / math.sqrt(12)
 
 
 @dataclass(frozen=True, slots=True)
-class CurvilinearTrapezoid:
+class CurvilinearTrapezoid(_Between):
     """Rectangular a ± d whose limits are known to ± d each: R(a, b) with inexact limits (6.4.3)."""
 
-    low: float
-    high: float
     d: float
 
     def draw(self, rng: Generator, out: Floats) -> None:
@@ -78,20 +81,13 @@ class CurvilinearTrapezoid:
         out += edge
 
     @property
-    def mean(self) -> float:
-        return 0.5 * (self.low + self.high)
-
-    @property
     def u(self) -> float:
         return math.sqrt((self.high - self.low) ** 2 / 12 + self.d**2 / 9)
 
 
 @dataclass(frozen=True, slots=True)
-class Triangular:
+class Triangular(_Between):
     """Symmetric triangle between two limits (6.4.5)."""
-
-    low: float
-    high: float
 
     def draw(self, rng: Generator, out: Floats) -> None:
         rng.random(out=out)
@@ -100,20 +96,13 @@ class Triangular:
         out += self.low
 
     @property
-    def mean(self) -> float:
-        return 0.5 * (self.low + self.high)
-
-    @property
     def u(self) -> float:
         return (self.high - self.low) / math.sqrt(24)
 
 
 @dataclass(frozen=True, slots=True)
-class Arcsine:
+class Arcsine(_Between):
     """U-shaped between two limits, e.g. a cycling temperature (6.4.6)."""
-
-    low: float
-    high: float
 
     def draw(self, rng: Generator, out: Floats) -> None:
         rng.random(out=out)
@@ -121,10 +110,6 @@ class Arcsine:
         np.sin(out, out=out)
         out *= 0.5 * (self.high - self.low)
         out += 0.5 * (self.low + self.high)
-
-    @property
-    def mean(self) -> float:
-        return 0.5 * (self.low + self.high)
 
     @property
     def u(self) -> float:
