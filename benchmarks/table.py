@@ -68,7 +68,7 @@ def print_row(row: Mapping[str, Any]) -> None:
     text = row.get("agreement", "") + (f" [{row['note']}]" if row.get("note") else "")
     print(
         f"{row['name']:44} {row['peer']:22} {row['ours']:9.2e} {row['peer_rate']:9.2e} {row['ratio']:7.2f} "
-        f"{row['goal']:6g} {'ok ' if reached(row) else '-- '} {row['peak_mb']:5.1f}  {text}",
+        f"{row['goal']:6g} {'ok ' if row['reached'] else '-- '} {row['peak_mb']:5.1f}  {text}",
         flush=True,
     )
 
@@ -80,13 +80,9 @@ def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
 
 
 def print_missed(rows: Sequence[Mapping[str, Any]]) -> None:
-    missed = [f"{row['name']} ({row['peer']})" for row in rows if not reached(row)]
+    missed = [f"{row['name']} ({row['peer']})" for row in rows if not row["reached"]]
     if missed:
         print("not reached: " + "; ".join(missed))
-
-
-def reached(row: Mapping[str, Any]) -> bool:
-    return bool(row["ratio"] >= row["goal"] and row["agrees"])
 
 
 def machine(note: str = "") -> str:
