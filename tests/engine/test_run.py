@@ -273,7 +273,7 @@ def test_a_prompt_is_asked(rig: Any) -> None:
 def test_progress_runs_from_zero_to_one_and_carries_live_values(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verification_platform.engine.run._PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("verification_platform.engine.progress._PROGRESS_EVERY_S", 0.0)
     rig.run()
     fractions = [progress.fraction for progress in rig.progress]
     assert fractions == sorted(fractions)

@@ -18,7 +18,8 @@ from verification_platform.bench.description import BenchDescription, load_bench
 from verification_platform.bench.dut import Order, load_dut
 from verification_platform.bench.emulated import EVENTS
 from verification_platform.cli.parameters import protocol_parameters
-from verification_platform.engine.run import Outcome, Progress
+from verification_platform.engine.progress import Progress
+from verification_platform.engine.run import Outcome
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.ros import Graph
 
