@@ -14,7 +14,7 @@ from verification_platform.metrology.decision import worst
 from verification_platform.metrology.result import Contribution, LimitType, Result, Verdict
 
 from . import formatting as fmt
-from . import texts
+from . import statements, texts
 from .model import Run
 
 _ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
@@ -37,7 +37,7 @@ def pair(zh: str, en: str) -> dict[str, str]:
 
 def verdict(value: Verdict) -> dict[str, Any]:
     """Words and colour family of a verdict."""
-    return {"label": text(texts.VERDICTS[value]), "tone": texts.TONES[value]}
+    return {"label": text(statements.VERDICTS[value]), "tone": statements.TONES[value]}
 
 
 def results_view(results: Sequence[Result]) -> dict[str, Any]:
@@ -147,7 +147,7 @@ def _row(result: Result, common: Conditions) -> dict[str, Any]:
 
 def _no_verdict() -> dict[str, Any]:
     """A result with a limit in a run that is not VALID."""
-    return {"label": text(texts.NO_VERDICT), "tone": "open"}
+    return {"label": text(statements.NO_VERDICT), "tone": "open"}
 
 
 def _name_key(result: Result) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from drivers.device import Block
-from reports import ReportFiles, build_report, model, pdf, source, verify
+from reports import ReportFiles, build_report, model, pdf, source, verify_recordings
 from reports.thinning import thin
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import Order, Reducer, load_dut
@@ -462,7 +462,7 @@ def _knows_swing() -> Iterator[None]:
     """The catalogue of protocols has one more."""
     real = source.get
     with pytest.MonkeyPatch.context() as patch:
-        for module in (source, verify):
+        for module in (source, verify_recordings):
             patch.setattr(module, "get", lambda name: Swing() if name == Swing.id else real(name))
         yield
 
