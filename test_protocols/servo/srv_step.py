@@ -56,8 +56,9 @@ from verification_platform.engine.protocol import (
 from verification_platform.engine.steps import Record, Rest, Seconds, Set, Together, Wait
 from verification_platform.metrology.result import Result
 from verification_platform.records import Recording
+from verification_platform.tables import Acceleration, Angle, Duration, Speed
 
-from ..common import Acceleration, Angle, Duration, Speed, channel, environment_findings, rate_deviation
+from ..common import channel, environment_findings, rate_deviation
 from ._plot import POSITION, SPEED, step_curve
 from ._position import (
     ACCELERATIONS,
