@@ -19,7 +19,6 @@ from .model import Run
 
 _ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
 _TIGHT = ("″", "′", "°")  # these stand close to their number
-_UNSAID = frozenset({"rank"})  # conditions that only sort
 _MOST_BUDGETS = 4
 _MATRIX_FROM, _MATRIX_COLUMNS = 9, 6
 Conditions = Mapping[str, str | float | int | bool]
@@ -79,7 +78,7 @@ def _matrices(group: Sequence[Result], common: Conditions) -> list[dict[str, Any
     columns: dict[tuple[tuple[str, Any], ...], Conditions] = {}
     cells: dict[str, dict[tuple[tuple[str, Any], ...], Result]] = {}
     for result in group:
-        rest = {k: v for k, v in result.conditions.items() if common.get(k) != v and k not in _UNSAID}
+        rest = {k: v for k, v in result.conditions.items() if common.get(k) != v and k not in texts.UNSAID}
         columns.setdefault(tuple(rest.items()), rest)
         cells.setdefault(result.quantity, {})[tuple(rest.items())] = result
     shown = [q for q, found in cells.items() if any(abs(r.value) > r.U for r in found.values())]
@@ -113,7 +112,7 @@ def _symbol(quantity: str) -> dict[str, str]:
 
 def _said(conditions: Conditions, common: Conditions) -> dict[str, str]:
     """Conditions in words, without those that are said elsewhere."""
-    words = texts.conditions({k: v for k, v in conditions.items() if common.get(k) != v and k not in _UNSAID})
+    words = texts.conditions({k: v for k, v in conditions.items() if common.get(k) != v})
     return pair("，".join(t.zh for t in words), ", ".join(t.en for t in words))
 
 

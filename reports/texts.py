@@ -73,6 +73,8 @@ QUANTITIES = {
     "M_p_pos": Text("位置超调量", "overshoot of the position"),
     "e_inf_pos": Text("位置稳态误差", "steady-state error of the position"),
     "t_set": Text("定位整定时间", "positioning settling time"),
+    "rate_effect_LM_mid": Text("加载速率对空程的影响", "effect of the loading rate on lost motion"),
+    "rate_effect_BL_0": Text("加载速率对回差的影响", "effect of the loading rate on backlash"),
     "offset": Text("零偏", "offset"),
     "closure": Text("闭合差", "closure"),
 }
@@ -88,6 +90,8 @@ class Symbol:
 
 
 _SYMBOLS = {
+    "rate_effect_BL_0": Symbol("ΔBL", "rate"),
+    "rate_effect_LM_mid": Symbol("ΔLM", "rate"),
     "reversal_offset": Symbol("Δe", "rev"),
     "TE_bidirectional": Symbol("TE", "bidir"),
     "TQ1_offset": Symbol("T", "1,0"),
@@ -134,6 +138,8 @@ _CONDITIONS = {
     "signal": (Text("信号", "signal"), "words"),
     "definition": (Text("定义", "definition"), ""),
     "method": (Text("方式", "method"), "words"),
+    "how": (Text("来源", "how"), "words"),
+    "statistic": (Text("统计", "statistic"), "statistic"),
     "temperature": (Text("温度", "temperature"), "°C"),
     "housing_temperature": (Text("壳体", "housing"), "°C"),
 }
@@ -146,19 +152,24 @@ _SIDES = {"+": Text("正转矩侧", "positive torque"), "-": Text("负转矩侧"
 _WORDS = {
     "dynamic": Text("动态", "dynamic"),
     "static": Text("静态", "static"),
+    "from the friction law": Text("由摩擦规律得出", "from the friction law"),
     "small": Text("小信号", "small signal"),
     "large": Text("大信号（转矩达到限值）", "large signal (torque limited)"),
 }
+#: Conditions that only sort.
+UNSAID = frozenset({"rank"})
+_EXTREME = re.compile(r"(max|min) of (\d+) positions")
+_EXTREMES = {"max": Text("最大值", "largest"), "min": Text("最小值", "smallest")}
 
 
 def conditions(found: Mapping[str, str | float | int | bool]) -> list[Text]:
-    """Conditions of a result in words; ``from`` and ``to`` are one torque range."""
+    """Conditions of a result in words; ``from`` and ``to`` are one torque range, and what only sorts is not said."""
     if "from" in found and "to" in found:
         low, high = (plain(float(found[key]), "N·m") for key in ("from", "to"))
         span = f"{low} … {high} {unit_symbol('N·m')}"
         rest = {key: value for key, value in found.items() if key not in ("from", "to")}
         return [*conditions(rest), Text(f"区间 {span}", f"range {span}")]
-    return [condition(key, value) for key, value in found.items()]
+    return [condition(key, value) for key, value in found.items() if key not in UNSAID]
 
 
 def condition(key: str, value: str | float | int | bool) -> Text:
@@ -171,6 +182,9 @@ def condition(key: str, value: str | float | int | bool) -> Text:
         return _SIDES[str(value)]
     if how == "words" and value in _WORDS:
         return _WORDS[str(value)]
+    if how == "statistic" and (match := _EXTREME.fullmatch(str(value))):
+        which, count = _EXTREMES[match[1]], match[2]
+        return Text(f"{count} 个位置的{which.zh}", f"{which.en} of {count} positions")
     if isinstance(value, bool):
         return Text(f"{label.zh}：{'是' if value else '否'}", f"{label.en}: {'yes' if value else 'no'}")
     shown = _shown(value, how)
@@ -182,7 +196,7 @@ def _shown(value: str | float | int, how: str) -> str:
         return value
     if how == "T_N":
         return f"{typographic(f'{100 * value:.6g}')} % T_N"
-    if how not in ("", "direction", "side", "words"):
+    if how not in ("", "direction", "side", "words", "statistic"):
         return f"{plain(float(value), how, 3 if how == '°C' else 6)} {unit_symbol(how)}"
     return typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
 
@@ -205,6 +219,7 @@ _SOURCES = {
     "mounting of EN2": "EN2 安装偏心",
     "noise and ripple of the mean": "均值的噪声与波动",
     "noise and ripple of the means": "均值的噪声与波动",
+    "noise, second rate": "噪声（第二加载速率）",
     "noise in max − min": "峰峰值中的噪声",
     "noise of angle and torque": "角度与转矩噪声",
     "noise of angle and instants about the final line": "末段直线拟合的角度与时刻噪声",

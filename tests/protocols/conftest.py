@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reports import texts
 from test_protocols import get
 from verification_platform.bench.description import BenchDescription, load_bench
 from verification_platform.bench.dut import Order, load_dut
@@ -84,9 +85,24 @@ def recording(bench: BenchDescription) -> MemoryRecording:
     return MemoryRecording(channel_records(bench))
 
 
+def said_in_both_languages(evaluated: Evaluated) -> None:
+    """The report knows a Chinese and an English word for everything that stands in it."""
+    said = [*evaluated.findings, *evaluated.deviations]
+    for result in evaluated.results:
+        name = texts.quantity_name(result.quantity)
+        assert name is not None, result.quantity
+        said += [name, *texts.conditions(result.conditions)]
+        said += [texts.source(line.source) for line in result.budget]
+    for text in said:
+        assert text.zh != text.en, text
+
+
 @dataclass
 class Evaluator:
-    """Evaluates a recording by a protocol and finds results by name and conditions."""
+    """Evaluates a recording by a protocol and finds results by name and conditions.
+
+    Whatever a protocol gives must be something that the report can say in both languages.
+    """
 
     order: Order
     evaluated: Evaluated | None = None
@@ -97,6 +113,7 @@ class Evaluator:
         protocol = get(protocol_id)
         parameters = protocol.Parameters(**settings)
         self.evaluated = evaluate_recording(protocol, recording, parameters, order or self.order)
+        said_in_both_languages(self.evaluated)
         return self.evaluated
 
     def result(self, quantity: str, **conditions: Any) -> Result:
