@@ -59,6 +59,11 @@ class FakeBench:
         self._rows: dict[str, list[tuple[float, tuple[float, ...]]]] = {"can0": [], "rs485": []}
         self._count = {"can0": [0, 0], "rs485": [0, 0]}
 
+    @property
+    def commands(self) -> list[tuple[Any, ...]]:
+        """What was asked of its actuators."""
+        return [event for event in self.events if event[0] in ("command", "rest")]
+
     def now_s(self) -> float:
         return self._tick * TICK_S
 
