@@ -15,7 +15,7 @@ import pytest
 from drivers.device import Block, Mode, Quality, Setpoint
 from drivers.trajectory import Trajectory
 from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.dut import Order
 from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.engine.journal import Journal
@@ -212,11 +212,6 @@ class Rig:
 @pytest.fixture(scope="session")
 def bench_description() -> BenchDescription:
     return load_bench(ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
 
 
 @pytest.fixture

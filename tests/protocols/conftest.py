@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from reports import texts
 from test_protocols import get
-from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
 from verification_platform.engine.channels import channel_records
 from verification_platform.engine.evaluation import Evaluated, evaluate_recording
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
@@ -67,16 +67,6 @@ class MemoryRecording:
 
     def integrity(self) -> Integrity:
         return Integrity(1, 0, 0, {})
-
-
-@pytest.fixture(scope="session")
-def bench() -> BenchDescription:
-    return load_bench(ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
 
 
 @pytest.fixture
