@@ -13,13 +13,14 @@ from .errors import DocumentError, MissingGlyphError, ReportError
 
 if TYPE_CHECKING:
     from .build import ReportFiles, build_report
-    from .verify import Finding, Verification, verify_report
+    from .findings import Finding, Verification
+    from .verify import verify_report
 
 _LAZY = {
     "ReportFiles": "build",
     "build_report": "build",
-    "Finding": "verify",
-    "Verification": "verify",
+    "Finding": "findings",
+    "Verification": "findings",
     "verify_report": "verify",
 }
 

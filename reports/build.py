@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from verification_platform.records.seal import write_atomically
+
 from . import model
 from .errors import ReportError
 from .pdf import render
@@ -64,19 +66,9 @@ def write_report(data: model.ReportData, runs: Sequence[Path], out: Path) -> Rep
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, text in {**contents, files.manifest: model.canonical(tables)}.items():
-            _write(path, text)
+            write_atomically(path, text)
     except OSError as error:
         raise ReportError(
             f"{out}: the report cannot be written ({error.strerror}); give another --out"
         ) from None
     return files
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Replace a file as a whole: after a crash either the old or the new one is there."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)

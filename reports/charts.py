@@ -24,12 +24,16 @@ from verification_platform.metrology.result import Result
 
 from . import formatting as fmt
 from .errors import MissingGlyphError
+from .lines import line_chart
+from .loops import loop_chart
 from .model import Language, PlottedCurve
-from .plots import HAIR, INK, MUTED, Axis, Plot, draw, say
+from .plot import HAIR, INK, MUTED, Axis, Plot, say
+from .stems import stem_chart
 from .texts import series_name
 from .typefaces import FAMILIES, font_files, require_glyphs
 
 WIDE_MM, HALF_MM = 172, 83  # text width of the page; half of it less the gutter
+_DRAW = {"line": line_chart, "stem": stem_chart, "loop": loop_chart}
 _HEIGHT_MM = {"line": 62, "stem": 56, "loop": 92}
 _HALF_HEIGHT_MM = {"line": 50, "stem": 50, "loop": 64}
 #: The report's fonts under names of their own: a font of the same family installed on the machine must not be taken.
@@ -109,7 +113,7 @@ def chart(
         warnings.filterwarnings("error", message="Glyph .* missing")
         figure = Figure(figsize=((WIDE_MM if wide else HALF_MM) / 25.4, height / 25.4), layout="constrained")
         FigureCanvasSVG(figure)
-        draw(figure, Plot(curve, x, y, results, dut, languages, wide))
+        _DRAW[curve.kind](figure, Plot(curve, x, y, results, dut, languages, wide))
         out = io.BytesIO()
         try:
             figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})

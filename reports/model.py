@@ -23,6 +23,7 @@ from verification_platform.engine.protocol import Standard, Text
 from verification_platform.metrology.decision import worst
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Result, RunStatus, Verdict
+from verification_platform.tables import one_line
 
 from .errors import ReportError
 
@@ -248,8 +249,7 @@ def from_json(text: bytes, where: str = "report.json") -> ReportData:
     try:
         return _ADAPTER.validate_python(tables)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ReportError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ReportError(one_line(where, error)) from None
 
 
 def results_json(data: ReportData) -> bytes:
@@ -278,8 +278,7 @@ def results_from_json(tables: Any, where: str) -> tuple[Result, ...]:
     try:
         return _RESULTS.validate_python(tables)
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ReportError(f"{where}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ReportError(one_line(where, error)) from None
 
 
 def first_difference(left: Any, right: Any, place: str = "") -> str:

@@ -30,11 +30,16 @@ TEMPLATE = Path(__file__).parent / "templates" / "report.typ"
 _LAYOUT_CODE = (
     "charts.py",
     "formatting.py",
+    "lines.py",
+    "loops.py",
     "model.py",
     "pdf.py",
-    "plots.py",
+    "plot.py",
+    "statements.py",
+    "stems.py",
     "tables.py",
     "texts.py",
+    "traceability.py",
     "view.py",
 )
 

@@ -29,6 +29,7 @@ from verification_platform.engine.software import software
 from verification_platform.records import open_recording
 from verification_platform.records.recording import Recording
 from verification_platform.records.seal import read_seal, samples_folder
+from verification_platform.tables import one_line
 
 from . import model
 from .errors import ReportError
@@ -71,8 +72,7 @@ def load_lab(path: Path | None) -> LabFile:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ReportError(f"{path}: not a valid TOML file ({error})") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ReportError(f"{path}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ReportError(one_line(str(path), error)) from None
 
 
 def load_report(

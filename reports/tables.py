@@ -14,12 +14,11 @@ from verification_platform.metrology.decision import worst
 from verification_platform.metrology.result import Contribution, LimitType, Result, Verdict
 
 from . import formatting as fmt
-from . import texts
+from . import statements, texts
 from .model import Run
 
 _ACCEPTED = (Verdict.PASS, Verdict.CONDITIONAL_PASS)
 _TIGHT = ("″", "′", "°")  # these stand close to their number
-_UNSAID = frozenset({"rank"})  # conditions that only sort
 _MOST_BUDGETS = 4
 _MATRIX_FROM, _MATRIX_COLUMNS = 9, 6
 Conditions = Mapping[str, str | float | int | bool]
@@ -37,7 +36,7 @@ def pair(zh: str, en: str) -> dict[str, str]:
 
 def verdict(value: Verdict) -> dict[str, Any]:
     """Words and colour family of a verdict."""
-    return {"label": text(texts.VERDICTS[value]), "tone": texts.TONES[value]}
+    return {"label": text(statements.VERDICTS[value]), "tone": statements.TONES[value]}
 
 
 def results_view(results: Sequence[Result]) -> dict[str, Any]:
@@ -79,7 +78,7 @@ def _matrices(group: Sequence[Result], common: Conditions) -> list[dict[str, Any
     columns: dict[tuple[tuple[str, Any], ...], Conditions] = {}
     cells: dict[str, dict[tuple[tuple[str, Any], ...], Result]] = {}
     for result in group:
-        rest = {k: v for k, v in result.conditions.items() if common.get(k) != v and k not in _UNSAID}
+        rest = {k: v for k, v in result.conditions.items() if common.get(k) != v and k not in texts.UNSAID}
         columns.setdefault(tuple(rest.items()), rest)
         cells.setdefault(result.quantity, {})[tuple(rest.items())] = result
     shown = [q for q, found in cells.items() if any(abs(r.value) > r.U for r in found.values())]
@@ -113,7 +112,7 @@ def _symbol(quantity: str) -> dict[str, str]:
 
 def _said(conditions: Conditions, common: Conditions) -> dict[str, str]:
     """Conditions in words, without those that are said elsewhere."""
-    words = texts.conditions({k: v for k, v in conditions.items() if common.get(k) != v and k not in _UNSAID})
+    words = texts.conditions({k: v for k, v in conditions.items() if common.get(k) != v})
     return pair("，".join(t.zh for t in words), ", ".join(t.en for t in words))
 
 
@@ -147,7 +146,7 @@ def _row(result: Result, common: Conditions) -> dict[str, Any]:
 
 def _no_verdict() -> dict[str, Any]:
     """A result with a limit in a run that is not VALID."""
-    return {"label": text(texts.NO_VERDICT), "tone": "open"}
+    return {"label": text(statements.NO_VERDICT), "tone": "open"}
 
 
 def _name_key(result: Result) -> str:

@@ -1,5 +1,4 @@
-"""The vocabulary of a report in both languages: verdicts, quantities, conditions, channels, mandatory
-statements.
+"""The vocabulary of a report in both languages: quantities, conditions, channels, sources of uncertainty, series.
 
 A name that is not in a table is printed as it stands: an unknown quantity is shown by its symbol, never
 left out.
@@ -12,87 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from verification_platform.engine.protocol import Text
-from verification_platform.metrology.result import RunStatus, Verdict
 
 from .formatting import plain, typographic, unit_symbol
-
-VERDICTS = {
-    Verdict.PASS: Text("合格", "Pass"),
-    Verdict.CONDITIONAL_PASS: Text("有条件合格", "Conditional pass"),
-    Verdict.INCONCLUSIVE: Text("无法判定", "Inconclusive"),
-    Verdict.CONDITIONAL_FAIL: Text("有条件不合格", "Conditional fail"),
-    Verdict.FAIL: Text("不合格", "Fail"),
-    Verdict.NONE: Text("仅报告", "Report only"),
-}
-NO_VERDICT = Text("不判定", "No verdict")
-#: Colour family of a verdict in the template. Colour never stands alone: the words are always printed.
-TONES = {
-    Verdict.PASS: "good",
-    Verdict.CONDITIONAL_PASS: "fair",
-    Verdict.INCONCLUSIVE: "open",
-    Verdict.CONDITIONAL_FAIL: "poor",
-    Verdict.FAIL: "bad",
-    Verdict.NONE: "plain",
-}
-SENTENCES = {
-    Verdict.PASS: Text("全部有限值的特性均合格。", "Every characteristic with a limit passes."),
-    Verdict.CONDITIONAL_PASS: Text(
-        "至少一项结果在限值以内、但落在保护带内：有条件合格。",
-        "At least one result lies within its limit but inside the guard band: conditional pass.",
-    ),
-    Verdict.INCONCLUSIVE: Text(
-        "至少一项试验或判定不成立，不能得出总体结论。",
-        "At least one run or decision is inconclusive: no overall conclusion can be drawn.",
-    ),
-    Verdict.CONDITIONAL_FAIL: Text(
-        "至少一项结果超出限值、但落在保护带内：有条件不合格。",
-        "At least one result lies beyond its limit but inside the guard band: conditional fail.",
-    ),
-    Verdict.FAIL: Text(
-        "至少一项结果超出限值与保护带。", "At least one result lies beyond its limit and the guard band."
-    ),
-    Verdict.NONE: Text(
-        "订单未规定限值，仅报告结果。", "The order sets no limits: results are reported only."
-    ),
-}
-STATUSES = {
-    RunStatus.VALID: (Text("有效", "Valid"), "good"),
-    RunStatus.INVALID: (Text("无效", "Invalid"), "bad"),
-    RunStatus.INCONCLUSIVE: (Text("不充分", "Inconclusive"), "open"),
-    RunStatus.ABORTED_SAFETY: (Text("安全中止", "Aborted by safety"), "bad"),
-}
-
-#: ISO/IEC 17025:2017 7.8.2.1 l and note, 7.8.2.2; the prototype statement of the platform.
-STATEMENTS = (
-    Text("本报告结果仅与所检样品有关。", "The results relate only to the items tested."),
-    Text(
-        "未经实验室书面批准，不得部分复制本报告（全文复制除外）。",
-        "This report shall not be reproduced except in full without written approval of the laboratory.",
-    ),
-    Text(
-        "样品为中试样机，结果不代表批量产品。",
-        "The sample is a prototype; the results do not represent series production.",
-    ),
-    Text(
-        "样品按收到时的状态检测；样品数据由客户提供。",
-        "The item was tested as received; item data were supplied by the customer.",
-    ),
-)
-DRAFT_STATEMENT = Text(
-    "草稿：本报告未经授权签字人签署，不具有正式报告的效力。",
-    "DRAFT: not signed by an authorised person; this is not a released report.",
-)
-ROLES = {
-    "prepared": Text("编制", "Prepared by"),
-    "checked": Text("审核", "Checked by"),
-    "authorised": Text("批准", "Authorised by"),
-}
-
-BENCH_KINDS = {
-    "emulated": Text("线缆级仿真台架", "emulated (byte-exact devices, simulated plant)"),
-    "simulated": Text("内置仿真台架", "simulated (built-in plant, virtual time)"),
-    "hardware": Text("实物台架", "hardware"),
-}
 
 CHANNELS = {
     "ambient_temperature": Text("环境温度", "Ambient temperature"),
@@ -153,6 +73,8 @@ QUANTITIES = {
     "M_p_pos": Text("位置超调量", "overshoot of the position"),
     "e_inf_pos": Text("位置稳态误差", "steady-state error of the position"),
     "t_set": Text("定位整定时间", "positioning settling time"),
+    "rate_effect_LM_mid": Text("加载速率对空程的影响", "effect of the loading rate on lost motion"),
+    "rate_effect_BL_0": Text("加载速率对回差的影响", "effect of the loading rate on backlash"),
     "offset": Text("零偏", "offset"),
     "closure": Text("闭合差", "closure"),
 }
@@ -168,6 +90,8 @@ class Symbol:
 
 
 _SYMBOLS = {
+    "rate_effect_BL_0": Symbol("ΔBL", "rate"),
+    "rate_effect_LM_mid": Symbol("ΔLM", "rate"),
     "reversal_offset": Symbol("Δe", "rev"),
     "TE_bidirectional": Symbol("TE", "bidir"),
     "TQ1_offset": Symbol("T", "1,0"),
@@ -214,6 +138,8 @@ _CONDITIONS = {
     "signal": (Text("信号", "signal"), "words"),
     "definition": (Text("定义", "definition"), ""),
     "method": (Text("方式", "method"), "words"),
+    "how": (Text("来源", "how"), "words"),
+    "statistic": (Text("统计", "statistic"), "statistic"),
     "temperature": (Text("温度", "temperature"), "°C"),
     "housing_temperature": (Text("壳体", "housing"), "°C"),
 }
@@ -226,19 +152,24 @@ _SIDES = {"+": Text("正转矩侧", "positive torque"), "-": Text("负转矩侧"
 _WORDS = {
     "dynamic": Text("动态", "dynamic"),
     "static": Text("静态", "static"),
+    "from the friction law": Text("由摩擦规律得出", "from the friction law"),
     "small": Text("小信号", "small signal"),
     "large": Text("大信号（转矩达到限值）", "large signal (torque limited)"),
 }
+#: Conditions that only sort.
+UNSAID = frozenset({"rank"})
+_EXTREME = re.compile(r"(max|min) of (\d+) positions")
+_EXTREMES = {"max": Text("最大值", "largest"), "min": Text("最小值", "smallest")}
 
 
 def conditions(found: Mapping[str, str | float | int | bool]) -> list[Text]:
-    """Conditions of a result in words; ``from`` and ``to`` are one torque range."""
+    """Conditions of a result in words; ``from`` and ``to`` are one torque range, and what only sorts is not said."""
     if "from" in found and "to" in found:
         low, high = (plain(float(found[key]), "N·m") for key in ("from", "to"))
         span = f"{low} … {high} {unit_symbol('N·m')}"
         rest = {key: value for key, value in found.items() if key not in ("from", "to")}
         return [*conditions(rest), Text(f"区间 {span}", f"range {span}")]
-    return [condition(key, value) for key, value in found.items()]
+    return [condition(key, value) for key, value in found.items() if key not in UNSAID]
 
 
 def condition(key: str, value: str | float | int | bool) -> Text:
@@ -251,6 +182,9 @@ def condition(key: str, value: str | float | int | bool) -> Text:
         return _SIDES[str(value)]
     if how == "words" and value in _WORDS:
         return _WORDS[str(value)]
+    if how == "statistic" and (match := _EXTREME.fullmatch(str(value))):
+        which, count = _EXTREMES[match[1]], match[2]
+        return Text(f"{count} 个位置的{which.zh}", f"{which.en} of {count} positions")
     if isinstance(value, bool):
         return Text(f"{label.zh}：{'是' if value else '否'}", f"{label.en}: {'yes' if value else 'no'}")
     shown = _shown(value, how)
@@ -262,7 +196,7 @@ def _shown(value: str | float | int, how: str) -> str:
         return value
     if how == "T_N":
         return f"{typographic(f'{100 * value:.6g}')} % T_N"
-    if how not in ("", "direction", "side", "words"):
+    if how not in ("", "direction", "side", "words", "statistic"):
         return f"{plain(float(value), how, 3 if how == '°C' else 6)} {unit_symbol(how)}"
     return typographic(f"{value:.6g}" if isinstance(value, float) else str(value))
 
@@ -285,6 +219,7 @@ _SOURCES = {
     "mounting of EN2": "EN2 安装偏心",
     "noise and ripple of the mean": "均值的噪声与波动",
     "noise and ripple of the means": "均值的噪声与波动",
+    "noise, second rate": "噪声（第二加载速率）",
     "noise in max − min": "峰峰值中的噪声",
     "noise of angle and torque": "角度与转矩噪声",
     "noise of angle and instants about the final line": "末段直线拟合的角度与时刻噪声",

@@ -11,15 +11,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from verification_platform.engine.protocol import Text
-from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import LimitType, Verdict
-from verification_platform.metrology.units import unit
 
 from . import formatting as fmt
-from . import texts
+from . import statements, texts
 from .charts import is_wide
 from .model import PlottedCurve, ReportData, Run
 from .tables import pair, results_view, summary, text, verdict
+from .traceability import equipment, fixture, seal, software
 from .typefaces import FAMILIES
 
 #: The PDF's attachments: name, relationship, MIME type, description.
@@ -42,7 +41,7 @@ ATTACHMENTS = (
 def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
     """The template's ``data.json``. `figures` maps (run id, curve name) to the file of its chart."""
     moment = data.moment
-    draft_note = (texts.DRAFT_STATEMENT,) if data.draft else ()
+    draft_note = (statements.DRAFT_STATEMENT,) if data.draft else ()
     return {
         "langs": list(data.languages),
         "fonts": list(FAMILIES),
@@ -63,10 +62,10 @@ def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any
         "performed": _period(data.runs),
         "issued": data.issued.isoformat() if data.issued else None,
         "methods": _method_names(data.runs),
-        "verdict": {**verdict(data.verdict), "sentence": text(texts.SENTENCES[data.verdict])},
+        "verdict": {**verdict(data.verdict), "sentence": text(statements.SENTENCES[data.verdict])},
         "summary": [row for run in data.runs for row in summary(run)],
         "signatories": _signatories(data),
-        "statements": [text(t) for t in (*draft_note, *texts.STATEMENTS)],
+        "statements": [text(t) for t in (*draft_note, *statements.STATEMENTS)],
         "bench": _bench(data.runs),
         "runs": [_run(run, figures) for run in data.runs],
         "deviations": [
@@ -89,11 +88,11 @@ def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any
         ],
         "rules": _rules(data.runs),
         "zones": _zones(),
-        "equipment": _equipment(data.runs),
-        "fixture": _fixture(data.runs),
+        "equipment": equipment(data.runs),
+        "fixture": fixture(data.runs),
         "emulated": any(run.bench_kind != "hardware" for run in data.runs),
-        "seals": [_seal(run) for run in data.runs],
-        "software": _software(data),
+        "seals": [seal(run) for run in data.runs],
+        "software": software(data),
         "attachments": [dict(a) for a in ATTACHMENTS],
     }
 
@@ -169,7 +168,7 @@ def _method_names(runs: Sequence[Run]) -> list[str]:
 def _signatories(data: ReportData) -> list[dict[str, Any]]:
     signed = {person.role: person for person in data.signatories}
     rows = []
-    for role, label in texts.ROLES.items():
+    for role, label in statements.ROLES.items():
         person = signed.get(role)  # type: ignore[call-overload]
         rows.append(
             {
@@ -185,7 +184,7 @@ def _bench(runs: Sequence[Run]) -> dict[str, Any]:
     """The benches and their kinds; runs of one order usually share one."""
     names = dict.fromkeys((run.bench, run.bench_title) for run in runs)
     kinds = dict.fromkeys(
-        texts.BENCH_KINDS.get(run.bench_kind, Text(run.bench_kind, run.bench_kind)) for run in runs
+        statements.BENCH_KINDS.get(run.bench_kind, Text(run.bench_kind, run.bench_kind)) for run in runs
     )
     return {
         "name": pair(
@@ -197,7 +196,7 @@ def _bench(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _run(run: Run, figures: dict[tuple[str, str], str]) -> dict[str, Any]:
-    status, tone = texts.STATUSES[run.status]
+    status, tone = statements.STATUSES[run.status]
     return {
         "protocol": run.protocol,
         "title": text(run.title),
@@ -280,106 +279,3 @@ def _zones() -> list[dict[str, Any]]:
         (Verdict.FAIL, "y > TL + w", "y < TL − w"),
     )
     return [{"verdict": verdict(v), "upper": upper, "lower": lower} for v, upper, lower in zones]
-
-
-def _equipment(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    channels: dict[tuple[str, str, str], ChannelRecord] = {}
-    for run in runs:
-        for c in run.channels:
-            channels.setdefault((c.name, c.sensor, c.certificate), c)
-    return [_channel(c) for c in channels.values()]
-
-
-def _channel(c: ChannelRecord) -> dict[str, Any]:
-    shown = {"rad": "arcsec"}.get(c.unit, c.unit)
-    parts = []
-    if c.U > 0:
-        parts.append(
-            f"{fmt.typographic(f'{c.U / unit(shown).factor:.3g}')} {fmt.unit_symbol(shown)}".rstrip()
-        )
-    if c.U_relative > 0:
-        parts.append(f"{100 * c.U_relative:.3g} %")
-    known = bool(c.certificate)
-    return {
-        "name": c.name,
-        "sensor": c.sensor,
-        "certificate": c.certificate,
-        "laboratory": c.laboratory,
-        "calibrated": c.calibrated.isoformat() if c.calibrated else fmt.DASH,
-        "due": c.due.isoformat() if c.due else None,
-        "U": parts if known and parts else None,
-        "k": f"{c.k:g}" if known else fmt.DASH,
-    }
-
-
-def _fixture(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    if not runs:
-        return []
-    f = runs[0].fixture
-    rows = (
-        (
-            pair("夹具与联轴器柔度", "Compliance of fixture and couplings"),
-            f.compliance,
-            f.compliance_U,
-            "rad/(N·m)",
-        ),
-        (pair("台架阻力矩", "Drag torque of the bench"), f.drag_coulomb, f.drag_U, "mN·m"),
-        (pair("角度通道同步偏差", "Sync skew of angle channels"), 0.0, f.sync_skew_U, "µs"),
-        (pair("安装偏心", "Mounting eccentricity"), 0.0, f.mounting_U, "arcsec"),
-    )
-    return [
-        {
-            "label": label,
-            "value": fmt.difference(value, symbol),
-            "U": fmt.difference(U, symbol),
-            "unit": fmt.unit_symbol(symbol),
-        }
-        for label, value, U, symbol in rows
-    ]
-
-
-def _seal(run: Run) -> dict[str, Any]:
-    lines = []
-    if run.continuity is None:
-        lines.append(pair("未填写", "not stated"))
-    else:
-        c = run.continuity
-        lines.append(pair(f"{c.rows} 行", f"{c.rows} rows"))
-        lines.append(pair(f"丢失 {c.lost_rows}，间断 {c.gaps}", f"lost {c.lost_rows}, gaps {c.gaps}"))
-        bad = {name: n for name, n in c.not_good.items() if n}
-        lines += [pair(f"{name}：{n} 个无效样本", f"{name}: {n} samples not good") for name, n in bad.items()]
-    files = [
-        {"name": f.name, "bytes": f"{f.bytes:,} B".replace(",", " "), "sha256": f.sha256}
-        for f in (run.seal.files if run.seal else ())
-    ]
-    return {
-        "protocol": run.protocol,
-        "run": run.id,
-        "sha256": run.seal.sha256 if run.seal else None,
-        "files": files,
-        "continuity": lines,
-    }
-
-
-def _software(data: ReportData) -> list[dict[str, Any]]:
-    ran = dict.fromkeys(_software_name(run.software) for run in data.runs)
-    setting = data.typesetting
-    return [
-        {"label": pair("测量与评定软件", "Measured with"), "value": "; ".join(ran)},
-        {"label": pair("报告软件", "Report by"), "value": _software_name(setting.pilotbench)},
-        {
-            "label": pair("排版", "Typesetting"),
-            "value": f"typst {setting.typst}, matplotlib {setting.matplotlib}",
-        },
-        {
-            "label": pair("字体与模板", "Fonts, template"),
-            "value": f"{setting.fonts_sha256[:12]}, {setting.layout_sha256[:12]}",
-        },
-    ]
-
-
-def _software_name(software: Any) -> str:
-    parts = [software.name, software.version or "version not stated"]
-    if software.commit:
-        parts.append(software.commit[:12])
-    return " ".join(parts)

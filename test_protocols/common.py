@@ -1,16 +1,15 @@
-"""What several protocols share: units of their parameters, budget lines of the bench, environment, angles."""
+"""What several protocols share: budget lines of the bench, environment, angles."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 
-from verification_platform.engine.protocol import ProtocolError, Text, quantity
+from verification_platform.engine.protocol import ProtocolError, Text
 from verification_platform.metrology.budget import certificate, resolution
 from verification_platform.metrology.distributions import P_K2, coverage_factor
 from verification_platform.metrology.records import ChannelRecord
@@ -21,13 +20,6 @@ Floats = NDArray[np.float64]
 
 #: Where angle channels wrap, rad.
 TURN = 2 * math.pi
-
-Speed = Annotated[float, quantity("rad/s")]
-Acceleration = Annotated[float, quantity("rad/s²")]
-Angle = Annotated[float, quantity("rad")]
-Duration = Annotated[float, quantity("s")]
-Ratio = Annotated[float, quantity("1")]
-RatioRate = Annotated[float, quantity("1/s")]
 
 #: Environment of precision tests [P] (protocol specification §0.5): 23 ± 3 °C, drift ≤ 1 K/h.
 AMBIENT_K, AMBIENT_TOLERANCE_K, AMBIENT_DRIFT_K_S = 296.15, 3.0, 1.0 / 3600

@@ -1,0 +1,13 @@
+"""The platform of a pilot-verification lab, below its protocols and reports.
+
+Each room imports only what stands above it:
+
+    analysis    accumulators and functions on arrays
+    metrology   units, uncertainty, calibration records, decision rules
+    tables      what all tables in files share
+    records     recordings: writing, sealing, reading, importing
+    bench       bench descriptions, safety, the built-in plant and simulator
+    engine      steps, runs, evaluation
+    ros         the ROS graph as seen from outside
+    cli         the `pilotbench` command
+"""

@@ -43,8 +43,9 @@ from verification_platform.engine.protocol import (
 from verification_platform.engine.steps import Prompt, Record, Rest, Seconds, Set, Step, Together, Wait
 from verification_platform.metrology.result import RunStatus
 from verification_platform.records import Recording
+from verification_platform.tables import Duration, Ratio, RatioRate, Speed
 
-from ..common import Duration, Ratio, RatioRate, Speed, channel, environment_findings, rate_deviation
+from ..common import channel, environment_findings, rate_deviation
 from ._hysteresis import find_loops
 from ._hysteresis_results import Budget, bench_results, judged, plots, position_results
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Literal
 
 from drivers.device import Mode
 from verification_platform.bench.dut import Order, Reducer
@@ -40,7 +40,6 @@ from verification_platform.engine.protocol import (
     Standard,
     Text,
     parameter,
-    quantity,
 )
 from verification_platform.engine.steps import (
     Above,
@@ -57,16 +56,9 @@ from verification_platform.engine.steps import (
 )
 from verification_platform.metrology.result import Result, RunStatus
 from verification_platform.records import Recording
+from verification_platform.tables import Acceleration, Duration, Kelvin, Ratio, Speed
 
-from ..common import (
-    Acceleration,
-    Duration,
-    Ratio,
-    Speed,
-    channel,
-    environment_findings,
-    rate_deviation,
-)
+from ..common import channel, environment_findings, rate_deviation
 from ._no_load import (
     Budget,
     find_levels,
@@ -79,8 +71,6 @@ from ._no_load import (
     rated_from_law,
     speed_findings,
 )
-
-Kelvin = Annotated[float, quantity("K")]
 
 #: Recorded beyond the whole revolutions, so that the last one is complete, r.
 _EXTRA_TURN = 0.15

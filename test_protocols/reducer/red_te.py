@@ -43,17 +43,9 @@ from verification_platform.engine.protocol import (
 from verification_platform.engine.steps import Record, Rest, Seconds, Set, Step, Together, Turns, Wait
 from verification_platform.metrology.result import Result, RunStatus
 from verification_platform.records import Recording, Tag
+from verification_platform.tables import Acceleration, Duration, Ratio, RatioRate, Speed
 
-from ..common import (
-    Acceleration,
-    Duration,
-    Ratio,
-    RatioRate,
-    Speed,
-    channel,
-    environment_findings,
-    rate_deviation,
-)
+from ..common import channel, environment_findings, rate_deviation
 from ._transmission_error import Budget, cell_results, closure_finding, directions_together, find_cells, plots
 
 #: Recorded beyond the whole revolutions, so that the last one is complete, r.

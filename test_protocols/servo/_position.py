@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from verification_platform.analysis.samples import CoverageError
 from verification_platform.analysis.step_response import Settling, StepResult, settle, step_response
-from verification_platform.engine.protocol import Curve, ProtocolError, Text
+from verification_platform.engine.protocol import ProtocolError, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
@@ -160,64 +160,93 @@ def missing_for_positions(recording: Recording) -> list[Text]:
 
 def position_results(response: PositionResponse, angle: ChannelRecord) -> Iterator[Result]:
     """Rows of one direction. A quantity that a repeat does not have (the peak of one without overshoot) has none."""
-    conditions: dict[str, str | float | int | bool] = {
-        "direction": response.direction,
-        "position_step": response.profile.step,
-        "profile": response.profile.duration,
-        **signal(response.torque_share),
-    }
-    metrics = response.metrics
-    height = float(np.mean([m.y_inf for m in metrics]))
-    noise = math.sqrt(float(np.mean([m.noise**2 for m in metrics])))
-    bend = bend_of(response.y)
+    metrics, row = response.metrics, _Rows(response)
+    since, both = row.since, row.both
+    yield from row("t_d_pos", [m.delay for m in metrics], since)
+    yield from row("t_r_pos", [m.rise for m in metrics], both, judged=True)
+    yield from row("t_90_pos", [m.to_90 for m in metrics], since)
+    yield from row("t_100_pos", [m.reach for m in metrics], since)
+    yield from _peak_rows(response, angle, row)
+    for b in BANDS:
+        doubt = max(m.settling_doubt.get(b, 0.0) for m in metrics)
+        times = [m.settling[b] for m in metrics]
+        yield from row(f"t_s{b * 100:.0f}_pos", times, [*since, _entered(doubt)], judged=True)
+    if response.settled is not None:
+        doubt = max(s.doubt for s in response.settled)
+        times = [s.settling for s in response.settled]
+        lines = [*since, _entered(doubt)]
+        yield from row("t_set", times, lines, judged=True, positioning_band=response.band)
+    lines = [*reading(angle, math.sqrt(2)), row.reading_noise()]
+    yield from row("e_inf_pos", [m.steady_error for m in metrics], lines, "rad", "arcsec")
 
-    def row(
+
+def _peak_rows(response: PositionResponse, angle: ChannelRecord, row: _Rows) -> Iterator[Result]:
+    metrics, bend = response.metrics, bend_of(response.y)
+    height = float(np.mean([m.y_inf for m in metrics]))
+    share = math.sqrt(2) / height
+    lines = [
+        *reading(angle, share),
+        row.reading_noise(share),
+        type_b("top between two samples", bend / height),
+    ]
+    yield from row("M_p_pos", [m.overshoot for m in metrics], lines, "1", "%", judged=True)
+    flat = type_b("how flat the top is", _flat_s(response, bend + _NOISE_BANDS * row.noise))
+    yield from row("t_p_pos", [m.peak_time for m in metrics], [*row.since, flat])
+
+
+def _entered(doubt: float) -> Contribution:
+    return type_b("noise where the band is entered", doubt, "normal")
+
+
+class _Rows:
+    """Makes the rows of one response: the mean of the repeats, what they scatter, and the lines that all rows share.
+
+    `since` and `both` are what the sampling period adds to a time since the command and to one between two samples; `noise` is
+    that of the angle, rad.
+    """
+
+    def __init__(self, response: PositionResponse) -> None:
+        self._conditions: dict[str, str | float | int | bool] = {
+            "direction": response.direction,
+            "position_step": response.profile.step,
+            "profile": response.profile.duration,
+            **signal(response.torque_share),
+        }
+        half_s = response.period / 2
+        sampling = type_b("sampling period", half_s)
+        self.since = [sampling, type_b("instant of the command, within one sampling period", half_s)]
+        self.both = [sampling, type_b("sampling period, other end", half_s)]
+        self.noise = math.sqrt(float(np.mean([m.noise**2 for m in response.metrics])))
+
+    def reading_noise(self, c: float = 1.0) -> Contribution:
+        """Noise of one reading of the angle, with sensitivity `c`."""
+        return Contribution("noise of the angle", "A", self.noise, c)
+
+    def __call__(
+        self,
         name: str,
         values: Sequence[float | None],
         lines: Sequence[Contribution],
         unit: str = "s",
         display: str = "ms",
+        *,
+        judged: bool = False,
         **more: float,
     ) -> Iterator[Result]:
+        """The row, or none when a repeat has no value; `judged` when the order may limit it, `more` are conditions of its own."""
         known = [value for value in values if value is not None]
-        if len(known) == len(values):
-            lines = [*lines, *type_a_mean("repeats", known)]
-            at = {**conditions, **more}
-            yield make_result(
-                name, float(np.mean(known)), unit, lines, n=len(known), conditions=at, display_unit=display
-            )
-
-    def judged(rows: Iterator[Result]) -> Iterator[Result]:
-        return (offered(result, LimitType.MAX) for result in rows)
-
-    sampling = type_b("sampling period", response.period / 2)
-    since = [sampling, type_b("instant of the command, within one sampling period", response.period / 2)]
-    both = [sampling, type_b("sampling period, other end", response.period / 2)]
-    reading_noise = Contribution("noise of the angle", "A", noise)
-    yield from row("t_d_pos", [m.delay for m in metrics], since)
-    yield from judged(row("t_r_pos", [m.rise for m in metrics], both))
-    yield from row("t_90_pos", [m.to_90 for m in metrics], since)
-    yield from row("t_100_pos", [m.reach for m in metrics], since)
-    share = math.sqrt(2) / height
-    lines = [
-        *reading(angle, share),
-        replace(reading_noise, c=share),
-        type_b("top between two samples", bend / height),
-    ]
-    yield from judged(row("M_p_pos", [m.overshoot for m in metrics], lines, "1", "%"))
-    flat = type_b("how flat the top is", _flat_s(response, bend + _NOISE_BANDS * noise))
-    yield from row("t_p_pos", [m.peak_time for m in metrics], [*since, flat])
-    for b in BANDS:
-        doubt = max(m.settling_doubt.get(b, 0.0) for m in metrics)
-        lines = [*since, type_b("noise where the band is entered", doubt, "normal")]
-        yield from judged(row(f"t_s{b * 100:.0f}_pos", [m.settling[b] for m in metrics], lines))
-    if response.settled is not None:
-        doubt = max(s.doubt for s in response.settled)
-        lines = [*since, type_b("noise where the band is entered", doubt, "normal")]
-        times = [s.settling for s in response.settled]
-        yield from judged(row("t_set", times, lines, positioning_band=response.band))
-    lines = [*reading(angle, math.sqrt(2)), reading_noise]
-    yield from row("e_inf_pos", [m.steady_error for m in metrics], lines, "rad", "arcsec")
+        if len(known) < len(values):
+            return
+        result = make_result(
+            name,
+            float(np.mean(known)),
+            unit,
+            [*lines, *type_a_mean("repeats", known)],
+            n=len(known),
+            conditions={**self._conditions, **more},
+            display_unit=display,
+        )
+        yield offered(result, LimitType.MAX) if judged else result
 
 
 def _flat_s(response: PositionResponse, height: float) -> float:
@@ -241,19 +270,3 @@ def unsettled_findings(responses: Sequence[PositionResponse]) -> list[Text]:
             f"no settling time of positioning: the shaft did not come to stay within {shown}, or the noise is too much for that band",
         )
     ]
-
-
-def position_plot(response: PositionResponse) -> Curve:
-    which = {1: Text("正向", "forward"), -1: Text("反向", "reverse")}[response.direction]
-    return Curve(
-        f"position_step_{'forward' if response.direction > 0 else 'reverse'}",
-        Text(f"位置阶跃响应，{which.zh}", f"Position step, {which.en}"),
-        Text("时间 t", "time t"),
-        Text("转角 Δθ", "angle Δθ"),
-        response.t,
-        {"Δθ": response.y},
-        "s",
-        "rad",
-        "ms",
-        "°",
-    )

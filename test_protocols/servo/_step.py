@@ -1,4 +1,4 @@
-"""SRV-STEP, from segments to results: repeats laid over each other, uncertainty budget, rows and plot."""
+"""SRV-STEP, from segments to results: repeats laid over each other, uncertainty budget and rows."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from verification_platform.analysis.step_response import StepResult, step_response
-from verification_platform.engine.protocol import Curve, ProtocolError, Text
+from verification_platform.engine.protocol import ProtocolError
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
@@ -223,19 +223,3 @@ def bend_of(y: Floats) -> float:
     """How much higher than its samples the top may be: what a parabola adds at half a sampling period, in y's unit."""
     top = min(max(int(np.argmax(y)), 1), y.size - 2)
     return abs(float(y[top - 1] - 2 * y[top] + y[top + 1])) / 2
-
-
-def plot(response: Response) -> Curve:
-    which = {1: Text("正向", "forward"), -1: Text("反向", "reverse")}[response.direction]
-    return Curve(
-        f"step_{'forward' if response.direction > 0 else 'reverse'}",
-        Text(f"转速阶跃响应，{which.zh}", f"Speed step, {which.en}"),
-        Text("时间 t", "time t"),
-        Text("转速 n", "speed n"),
-        response.t,
-        {"n": response.y},
-        "s",
-        "rad/s",
-        "ms",
-        "r/min",
-    )

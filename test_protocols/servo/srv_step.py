@@ -56,8 +56,10 @@ from verification_platform.engine.protocol import (
 from verification_platform.engine.steps import Record, Rest, Seconds, Set, Together, Wait
 from verification_platform.metrology.result import Result
 from verification_platform.records import Recording
+from verification_platform.tables import Acceleration, Angle, Duration, Speed
 
-from ..common import Acceleration, Angle, Duration, Speed, channel, environment_findings, rate_deviation
+from ..common import channel, environment_findings, rate_deviation
+from ._plot import POSITION, SPEED, step_curve
 from ._position import (
     ACCELERATIONS,
     NO_TORQUE,
@@ -65,12 +67,11 @@ from ._position import (
     Profile,
     find_positions,
     missing_for_positions,
-    position_plot,
     position_results,
     unsettled_findings,
 )
 from ._signal import TORQUE, signal_findings
-from ._step import find_responses, plot, results_of
+from ._step import find_responses, results_of
 
 #: Before the step, s: y_0 and the noise are taken from it.
 _BEFORE_S = 0.2
@@ -192,7 +193,7 @@ class StepResponse(Protocol):
         for response in responses:
             results += results_of(response, speed, angle, p.base_speed, p.step)
         shares = [response.torque_share for response in responses]
-        curves = [plot(response) for response in responses]
+        curves = [step_curve(SPEED, r.direction, r.t, r.y) for r in responses]
         if p.position_step > 0:
             missing = missing_for_positions(recording)
             positions = [] if missing else list(self._positions(recording, p))
@@ -200,7 +201,7 @@ class StepResponse(Protocol):
                 results += position_results(position, angle)
             findings += [*missing, *unsettled_findings(positions)]
             shares += [position.torque_share for position in positions]
-            curves += [position_plot(position) for position in positions]
+            curves += [step_curve(POSITION, r.direction, r.t, r.y) for r in positions]
         findings += signal_findings(shares)
         return Evaluation(
             results, curves, findings=findings, deviations=rate_deviation(speed, p.sampling_rate)

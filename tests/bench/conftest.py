@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
-from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
 from verification_platform.bench.plant import HarmonicBenchPlant, TorsionLaw, make_plant
 from verification_platform.bench.simulated import SimulatedBench
 from verification_platform.metrology.units import ARCMIN
-
-ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(scope="session")
-def bench() -> BenchDescription:
-    return load_bench(ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 from drivers.device import Block, Mode, Quality, Setpoint
 from drivers.trajectory import Trajectory
 from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.dut import Order
 from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.engine.journal import Journal
@@ -58,6 +58,11 @@ class FakeBench:
         self._trajectories: dict[str, Trajectory] = {}
         self._rows: dict[str, list[tuple[float, tuple[float, ...]]]] = {"can0": [], "rs485": []}
         self._count = {"can0": [0, 0], "rs485": [0, 0]}
+
+    @property
+    def commands(self) -> list[tuple[Any, ...]]:
+        """What was asked of its actuators."""
+        return [event for event in self.events if event[0] in ("command", "rest")]
 
     def now_s(self) -> float:
         return self._tick * TICK_S
@@ -207,11 +212,6 @@ class Rig:
 @pytest.fixture(scope="session")
 def bench_description() -> BenchDescription:
     return load_bench(ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
 
 
 @pytest.fixture

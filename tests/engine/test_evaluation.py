@@ -310,7 +310,9 @@ def test_a_damaged_run_folder_is_one_clear_line(tmp_path: Path, content: str | N
         RunFolder.load(tmp_path)
 
 
-def test_an_interrupted_local_run_is_resumed_and_states_the_gap(run_folder: RunFolder) -> None:
+def test_an_interrupted_local_run_is_resumed_and_states_the_gap(
+    run_folder: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import threading
 
     from test_protocols import get
@@ -323,13 +325,8 @@ def test_an_interrupted_local_run_is_resumed_and_states_the_gap(run_folder: RunF
         if progress.fraction > 0.4:
             abort.set()
 
-    import verification_platform.engine.run as engine
-
-    engine._PROGRESS_EVERY_S, before = 0.0, engine._PROGRESS_EVERY_S
-    try:
-        assert not run_local(run_folder, get("RED-NL"), on_progress=stop_half_way, abort=abort).finished
-    finally:
-        engine._PROGRESS_EVERY_S = before
+    monkeypatch.setattr("verification_platform.engine.progress._PROGRESS_EVERY_S", 0.0)
+    assert not run_local(run_folder, get("RED-NL"), on_progress=stop_half_way, abort=abort).finished
     assert evaluate_run(run_folder.path, get).status is RunStatus.INVALID
     outcome = run_local(run_folder, get("RED-NL"))
     assert outcome.finished

@@ -15,7 +15,6 @@ from drivers.device import DeviceFault, Mode
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.engine.journal import read_journal
 from verification_platform.engine.steps import (
-    Cycles,
     Near,
     Prompt,
     Record,
@@ -23,7 +22,6 @@ from verification_platform.engine.steps import (
     Seconds,
     Set,
     Step,
-    Together,
     Turns,
     Wait,
 )
@@ -33,14 +31,10 @@ SPIN = Set("drive", Mode.VELOCITY, 10.0, 50.0)
 REST = Rest(("drive",))
 
 
-def commands(rig: Any) -> list[tuple[Any, ...]]:
-    return [event for event in rig.bench.events if event[0] in ("command", "rest")]
-
-
 def test_a_run_is_done_step_by_step_and_ends_at_rest(rig: Any) -> None:
     outcome = rig.run()
     assert (outcome.status, outcome.finished, outcome.segments) == (RunStatus.VALID, True, 3)
-    assert commands(rig) == [
+    assert rig.bench.commands == [
         ("command", "drive", Mode.VELOCITY, 10.0),
         ("command", "drive", Mode.VELOCITY, 0.0),
         ("rest", "drive"),
@@ -231,7 +225,7 @@ def test_a_channel_that_never_speaks_is_named(rig: Any) -> None:
     rig.bench.silent_after = 0.0
     outcome = rig.run()
     assert "output_torque" in outcome.reason or "rs485" in outcome.reason
-    assert commands(rig) == []
+    assert rig.bench.commands == []
 
 
 def test_a_condition_that_is_not_reached_in_time_is_invalid(rig: Any) -> None:
@@ -262,7 +256,7 @@ def test_positions_count_from_where_the_shaft_stood(rig: Any) -> None:
 
 def test_rest_ramps_down_before_the_torque_goes_off(rig: Any) -> None:
     rig.run([Set("load", Mode.TORQUE, 20.0, 10.0), Rest(("load",))])
-    assert commands(rig)[1:] == [("command", "load", Mode.TORQUE, 0.0), ("rest", "load")]
+    assert rig.bench.commands[1:] == [("command", "load", Mode.TORQUE, 0.0), ("rest", "load")]
 
 
 def test_a_prompt_is_asked(rig: Any) -> None:
@@ -273,7 +267,7 @@ def test_a_prompt_is_asked(rig: Any) -> None:
 def test_progress_runs_from_zero_to_one_and_carries_live_values(
     rig: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("verification_platform.engine.run._PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr("verification_platform.engine.progress._PROGRESS_EVERY_S", 0.0)
     rig.run()
     fractions = [progress.fraction for progress in rig.progress]
     assert fractions == sorted(fractions)
@@ -281,77 +275,6 @@ def test_progress_runs_from_zero_to_one_and_carries_live_values(
     assert fractions[-1] == 1.0
     assert {"input_angle", "output_angle", "output_torque"} <= set(rig.progress[-1].live)
     assert any("recording repeat 1" in progress.phase.en for progress in rig.progress)
-
-
-# ------------------------------------------------------------------------------------------------ resume
-
-
-def test_a_run_resumes_at_the_step_it_had_reached(rig: Any) -> None:
-    rig.bench.at[1.2] = lambda bench: rig.abort.set()
-    first = rig.run()
-    assert not first.finished
-    done = first.segments
-    assert 0 < done < 3
-    rig.abort.clear()
-    rig.bench.events.clear()
-    rig.protocol.outcomes.clear()
-    second = rig.run()
-    assert second.finished
-    assert second.status is RunStatus.VALID
-    assert second.segments == 3
-    assert second.resumed_at == done + 1
-    # the speed that was in force is brought back, then the unfinished record is repeated, none before it
-    assert commands(rig)[0] == ("command", "drive", Mode.VELOCITY, 10.0)
-    assert [mark.index for mark in rig.bench.marks] == [0, 1, 2]
-    assert [outcome.index for outcome in rig.protocol.outcomes[-5:]] == [0, 1, 2, 3, 4]
-    events = [entry.event for entry in read_journal(rig.journal)]
-    assert "run_resume" in events
-    assert "restore" in events
-
-
-def test_cycles_resume_at_the_cycle_they_had_reached(rig: Any) -> None:
-    steps = [SPIN, Cycles(5, (Record((Wait(Seconds(1.0), 10.0),), {}),)), REST]
-    rig.bench.at[3.5] = lambda bench: rig.abort.set()
-    rig.run(steps)
-    counted = [e.data["cycles"] for e in read_journal(rig.journal) if e.event == "cycle_end"]
-    assert counted == [1, 2, 3]
-    rig.abort.clear()
-    outcome = rig.run(steps)
-    assert outcome.finished
-    assert [e.data["cycles"] for e in read_journal(rig.journal) if e.event == "cycle_end"] == [1, 2, 3, 4, 5]
-    assert [mark.index for mark in rig.bench.marks] == [0, 1, 2, 3, 4]
-
-
-def test_together_is_repeated_from_its_first_step(rig: Any) -> None:
-    body = (Set("load", Mode.TORQUE, 20.0, 20.0), Record((Wait(Seconds(2.0), 10.0),), {}))
-    rig.bench.at[2.5] = lambda bench: rig.abort.set()
-    rig.run([SPIN, Together(body), Rest(("drive", "load"))])
-    rig.abort.clear()
-    rig.bench.events.clear()
-    assert rig.run([SPIN, Together(body), Rest(("drive", "load"))]).finished
-    assert commands(rig)[:2] == [
-        ("command", "drive", Mode.VELOCITY, 10.0),
-        ("command", "load", Mode.TORQUE, 20.0),
-    ]
-
-
-def test_a_finished_run_is_not_run_again(rig: Any) -> None:
-    rig.run()
-    rig.bench.events.clear()
-    assert rig.run().finished
-    assert commands(rig) == []
-
-
-def test_a_changed_procedure_is_not_resumed(rig: Any) -> None:
-    rig.bench.at[1.2] = lambda bench: rig.abort.set()
-    rig.run()
-    rig.abort.clear()
-    rig.bench.events.clear()
-    rig.parameters = rig.parameters.model_copy(update={"speed": 12.0})
-    outcome = rig.run()
-    assert outcome.status is RunStatus.INVALID
-    assert "cannot be resumed" in outcome.reason
-    assert commands(rig) == []
 
 
 def test_an_empty_procedure_is_done(rig: Any) -> None:

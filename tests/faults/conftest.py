@@ -14,26 +14,16 @@ import pytest
 
 from drivers.clock import Page
 from test_protocols import get
-from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
 from verification_platform.bench.emulated import EVENTS
 from verification_platform.cli.parameters import protocol_parameters
-from verification_platform.engine.run import Outcome, Progress
+from verification_platform.engine.progress import Progress
+from verification_platform.engine.run import Outcome
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.ros import Graph
 
-_ROOT = Path(__file__).resolve().parents[2]
 _MOVING_RAD_S = 50.0
-
-
-@pytest.fixture(scope="session")
-def bench() -> BenchDescription:
-    return load_bench(_ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(_ROOT / "duts" / "harmonic-25-100.toml")
 
 
 def new_run(folder: Path, bench: BenchDescription, order: Order) -> RunFolder:

@@ -12,7 +12,7 @@ import pytest
 
 from test_protocols import get
 from verification_platform.bench.description import BenchDescription, BenchError, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.dut import Order
 from verification_platform.bench.gazebo import find_gazebo, gazebo_bodies
 from verification_platform.bench.plant import plant_parameters
 from verification_platform.bench.plant.bodies_datagram import DatagramBodies
@@ -47,11 +47,6 @@ def bench() -> BenchDescription:
 @pytest.fixture(scope="session")
 def built_in() -> BenchDescription:
     return load_bench(ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
 
 
 @pytest.fixture

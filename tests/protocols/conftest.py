@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from reports import texts
 from test_protocols import get
-from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
 from verification_platform.engine.channels import channel_records
 from verification_platform.engine.evaluation import Evaluated, evaluate_recording
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
@@ -68,25 +69,30 @@ class MemoryRecording:
         return Integrity(1, 0, 0, {})
 
 
-@pytest.fixture(scope="session")
-def bench() -> BenchDescription:
-    return load_bench(ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(ROOT / "duts" / "harmonic-25-100.toml")
-
-
 @pytest.fixture
 def recording(bench: BenchDescription) -> MemoryRecording:
     """Empty, with the channels of the emulated bench and a fixture that adds nothing; no ambient temperature."""
     return MemoryRecording(channel_records(bench))
 
 
+def said_in_both_languages(evaluated: Evaluated) -> None:
+    """The report knows a Chinese and an English word for everything that stands in it."""
+    said = [*evaluated.findings, *evaluated.deviations]
+    for result in evaluated.results:
+        name = texts.quantity_name(result.quantity)
+        assert name is not None, result.quantity
+        said += [name, *texts.conditions(result.conditions)]
+        said += [texts.source(line.source) for line in result.budget]
+    for text in said:
+        assert text.zh != text.en, text
+
+
 @dataclass
 class Evaluator:
-    """Evaluates a recording by a protocol and finds results by name and conditions."""
+    """Evaluates a recording by a protocol and finds results by name and conditions.
+
+    Whatever a protocol gives must be something that the report can say in both languages.
+    """
 
     order: Order
     evaluated: Evaluated | None = None
@@ -97,6 +103,7 @@ class Evaluator:
         protocol = get(protocol_id)
         parameters = protocol.Parameters(**settings)
         self.evaluated = evaluate_recording(protocol, recording, parameters, order or self.order)
+        said_in_both_languages(self.evaluated)
         return self.evaluated
 
     def result(self, quantity: str, **conditions: Any) -> Result:

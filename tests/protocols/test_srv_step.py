@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from drivers.device import Command, Mode
-from reports.texts import condition, quantity_name
 from test_protocols import get
 from verification_platform.analysis.step_response import StepResult, step_response
 from verification_platform.bench.description import BenchDescription
@@ -132,16 +131,6 @@ def test_a_torque_at_its_limit_makes_it_the_large_signal(
         assert said == []
     else:
         assert ("98 % of its limit" if signal else "not known") in said[0]
-
-
-def test_every_row_has_a_name_in_both_languages(recording: Any, evaluate: Any) -> None:
-    add_steps(recording, repeats=2)
-    for result in evaluate("SRV-STEP", recording).results:
-        name = quantity_name(result.quantity)
-        assert name is not None, result.quantity
-        assert name.zh != name.en
-        for key, value in result.conditions.items():
-            assert condition(key, value).zh != condition(key, value).en, key
 
 
 def test_a_ramp_is_not_called_a_step(bench: BenchDescription, order: Order) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from drivers.device import Command, Mode, Setpoint
 from drivers.trajectory import Trajectory
-from reports.texts import condition, quantity_name, source
 from test_protocols import get
 from test_protocols.servo._position import Profile
 from verification_platform.analysis.step_response import settle, step_response
@@ -73,17 +72,6 @@ def test_T_STEP(recording: Any, evaluate: Any, noise: float) -> None:
             assert result.U < 1e-3
         assert evaluate.result("M_p_pos", direction=direction).value == pytest.approx(0.1630, abs=0.001)
         assert evaluate.result("e_inf_pos", direction=direction).value == pytest.approx(0, abs=ARCSEC)
-
-
-def test_every_row_can_be_said_in_both_languages(recording: Any, evaluate: Any) -> None:
-    for result in evaluate("SRV-STEP", add_position_steps(add_speed_steps(recording))).results:
-        name = quantity_name(result.quantity)
-        assert name is not None, result.quantity
-        assert name.zh != name.en
-        for key, value in result.conditions.items():
-            assert condition(key, value).zh != condition(key, value).en, key
-        for line in result.budget:
-            assert source(line.source).zh != source(line.source).en, line.source
 
 
 @pytest.mark.parametrize(("torque", "signal"), [(4.5, "small"), (4.9, "large")])

@@ -9,7 +9,8 @@ import pytest
 
 from reports import MissingGlyphError, model
 from reports.charts import chart
-from reports.plots import expanded_uncertainties, strongest
+from reports.lines import expanded_uncertainties
+from reports.stems import strongest
 from reports.thinning import MOST_POINTS, thin
 from verification_platform.engine.protocol import Curve, Text
 

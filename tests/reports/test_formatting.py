@@ -8,7 +8,7 @@ import math
 import pytest
 
 from reports import formatting as fmt
-from reports import texts
+from reports import statements, texts
 from verification_platform.metrology.result import LimitType, Result, Verdict
 from verification_platform.metrology.units import ARCMIN, ARCSEC
 
@@ -78,7 +78,7 @@ def test_limits_are_printed_in_the_display_unit() -> None:
 
 
 def test_every_verdict_has_words_and_its_own_tone() -> None:
-    assert {v.name: (t.zh, t.en) for v, t in texts.VERDICTS.items()} == {
+    assert {v.name: (t.zh, t.en) for v, t in statements.VERDICTS.items()} == {
         "PASS": ("合格", "Pass"),
         "CONDITIONAL_PASS": ("有条件合格", "Conditional pass"),
         "INCONCLUSIVE": ("无法判定", "Inconclusive"),
@@ -86,8 +86,8 @@ def test_every_verdict_has_words_and_its_own_tone() -> None:
         "FAIL": ("不合格", "Fail"),
         "NONE": ("仅报告", "Report only"),
     }
-    assert set(texts.TONES) == set(texts.SENTENCES) == set(Verdict)
-    assert len(set(texts.TONES.values())) == len(Verdict)
+    assert set(statements.TONES) == set(statements.SENTENCES) == set(Verdict)
+    assert len(set(statements.TONES.values())) == len(Verdict)
 
 
 def test_symbols_and_names() -> None:

@@ -13,7 +13,16 @@ from pathlib import Path
 import pikepdf
 import pytest
 
-from reports import DocumentError, ReportError, ReportFiles, build_report, model, pdf, verify, verify_report
+from reports import (
+    DocumentError,
+    ReportError,
+    ReportFiles,
+    build_report,
+    model,
+    pdf,
+    verify_document,
+    verify_report,
+)
 from reports.attachments import read_attachments
 
 
@@ -215,7 +224,7 @@ def test_another_software_version_is_said(
     def later(software: model.Software) -> model.Typesetting:
         return dataclasses.replace(here(software), typst="99.0")
 
-    monkeypatch.setattr(verify, "typesetting", later)
+    monkeypatch.setattr(verify_document, "typesetting", later)
     outcome = verify_report(files.pdf, run_folder)
     assert not outcome.ok
     assert not outcome.failures
@@ -264,7 +273,7 @@ def test_an_attachment_that_unpacks_without_end_is_refused(
 
 
 def test_a_file_that_is_too_large_is_not_even_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "MOST_PDF_BYTES", 100)
+    monkeypatch.setattr(verify_document, "MOST_PDF_BYTES", 100)
     path = tmp_path / "large.pdf"
     path.write_bytes(b"%PDF-" + b"0" * 200)
     with pytest.raises(DocumentError, match="larger than"):

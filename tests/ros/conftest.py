@@ -12,13 +12,12 @@ from typing import Any
 import pytest
 
 from test_protocols import get
-from verification_platform.bench.description import BenchDescription, load_bench
-from verification_platform.bench.dut import Order, load_dut
+from verification_platform.bench.description import BenchDescription
+from verification_platform.bench.dut import Order
 from verification_platform.cli.parameters import protocol_parameters
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.ros.environment import own_domain, ros_environment
 
-_ROOT = Path(__file__).resolve().parents[2]
 #: One speed, as short as RED-NL can be made: some ten seconds of motion.
 SHORT = {
     "speeds": ["3000 r/min"],
@@ -52,16 +51,6 @@ def processors() -> None:
         pytest.skip(
             f"NOT RUN: this machine was given {sum(shares) / len(shares):.0%} of its processors, less than {_LEAST_SHARE:.0%}"
         )
-
-
-@pytest.fixture(scope="session")
-def bench() -> BenchDescription:
-    return load_bench(_ROOT / "benches" / "emulated.toml")
-
-
-@pytest.fixture(scope="session")
-def order() -> Order:
-    return load_dut(_ROOT / "duts" / "harmonic-25-100.toml")
 
 
 @pytest.fixture

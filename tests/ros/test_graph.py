@@ -13,7 +13,7 @@ import pytest
 
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Order
-from verification_platform.engine.run import Progress
+from verification_platform.engine.progress import Progress
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
 from verification_platform.records import open_recording, verify_seal

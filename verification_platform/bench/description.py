@@ -11,29 +11,28 @@ import datetime as dt
 import math
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from verification_platform.metrology.units import parse
+from verification_platform.tables import (
+    Acceleration,
+    Angle,
+    Compliance,
+    Duration,
+    Speed,
+    Table,
+    Torque,
+    TorqueRate,
+    Viscous,
+    one_line,
+)
 
 
 class BenchError(ValueError):
     """The bench or DUT description cannot be used; the message is one clear line."""
 
-
-def _si(unit: str) -> BeforeValidator:
-    return BeforeValidator(lambda text: parse(text, unit))
-
-
-Angle = Annotated[float, _si("rad")]
-Speed = Annotated[float, _si("rad/s")]
-Acceleration = Annotated[float, _si("rad/s²")]
-Torque = Annotated[float, _si("N·m")]
-TorqueRate = Annotated[float, _si("N·m/s")]
-Seconds = Annotated[float, _si("s")]
-Compliance = Annotated[float, _si("rad/(N·m)")]
-Viscous = Annotated[float, _si("N·m·s/rad")]
 
 #: SI unit of every signal a device table may name; channels inherit it.
 SIGNAL_UNITS = {
@@ -57,41 +56,37 @@ def signal_unit(signal: str) -> str:
     return SIGNAL_UNITS[signal.rstrip("0123456789").rstrip("_")]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Text(_Table):
+class Text(Table):
     zh: str
     en: str
 
 
-class BenchHeader(_Table):
+class BenchHeader(Table):
     id: str
     kind: Literal["emulated", "hardware", "simulated"]
     title: Text
     #: An emulated bench's time waits so long for a process that is given no processor; 0: for nobody.
-    patience: Seconds = Field(0.0, ge=0)
+    patience: Duration = Field(0.0, ge=0)
     #: The page of its clock; filled in when its emulator runs.
     clock: Path | None = None
 
 
-class Bus(_Table):
+class Bus(Table):
     uri: str
     bitrate: int = Field(gt=0)
-    cycle: Seconds = Field(gt=0)
+    cycle: Duration = Field(gt=0)
     #: The thread that owns the bus runs there and nowhere else; None: wherever there is room.
     processor: int | None = Field(None, ge=0)
 
 
-class Device(_Table):
+class Device(Table):
     bus: str
     address: int = Field(ge=1)
     model: str
     serial: str | None = None  # when given, another serial number is refused
 
 
-class Rates(_Table):
+class Rates(Table):
     """Steepest slope of a set-point in each mode, a second."""
 
     velocity: Acceleration
@@ -99,7 +94,7 @@ class Rates(_Table):
     position: Speed
 
 
-class ActuatorRecord(_Table):
+class ActuatorRecord(Table):
     device: str
     max_speed: Speed = Field(gt=0)
     max_torque: Torque = Field(gt=0)
@@ -107,7 +102,7 @@ class ActuatorRecord(_Table):
     holds_position: bool = False
 
 
-class Calibration(_Table):
+class Calibration(Table):
     """U (k) of the channel: an absolute part in the channel's unit and a part relative to the reading."""
 
     certificate: str
@@ -119,7 +114,7 @@ class Calibration(_Table):
     k: float = Field(2.0, gt=0)
 
 
-class Channel(_Table):
+class Channel(Table):
     """One measured quantity. `unit` is SI, derived from the signal."""
 
     device: str
@@ -154,7 +149,7 @@ class Channel(_Table):
         return table
 
 
-class Fixture(_Table):
+class Fixture(Table):
     """What the bench itself adds, measured with a dummy, and how well that is known (U with k = 2)."""
 
     compliance: Compliance = 0.0
@@ -162,19 +157,19 @@ class Fixture(_Table):
     drag_coulomb: Torque = 0.0
     drag_viscous: Viscous = 0.0
     drag_U: Torque = 0.0
-    sync_skew_U: Seconds = 0.0
+    sync_skew_U: Duration = 0.0
     mounting_U: Angle = 0.0
 
 
-class Clear(_Table):
+class Clear(Table):
     """Back in order: `channel` has been within [low, high] for `settle`. SI after loading."""
 
     low: float | None = None
     high: float | None = None
-    settle: Seconds = Field(default=0.0, ge=0)
+    settle: Duration = Field(default=0.0, ge=0)
 
 
-class TripLimit(_Table):
+class TripLimit(Table):
     """The interlock trips when `channel` has been outside [low, high] for `settle`; SI after loading.
 
     A reset is refused until the channel is back within `clear`, which is [low, high] unless something narrower is
@@ -184,7 +179,7 @@ class TripLimit(_Table):
     channel: str
     low: float | None = None
     high: float | None = None
-    settle: Seconds = Field(default=0.0, ge=0)
+    settle: Duration = Field(default=0.0, ge=0)
     clear: Clear = Clear()
     latched: bool = True
     reason: str = ""  # what the technician is to be told beside the value
@@ -205,16 +200,16 @@ class TripLimit(_Table):
         return self
 
 
-class Interlock(_Table):
-    heartbeat: Seconds = Field(gt=0)
-    silence: Seconds = Field(gt=0)
-    watchdog: Seconds = Field(0.15, gt=0)  # drives that do not hear their master for so long switch off
-    torque_off: Seconds = Field(0.2, gt=0)  # in the self-test, every drive must be off within so long
+class Interlock(Table):
+    heartbeat: Duration = Field(gt=0)
+    silence: Duration = Field(gt=0)
+    watchdog: Duration = Field(0.15, gt=0)  # drives that do not hear their master for so long switch off
+    torque_off: Duration = Field(0.2, gt=0)  # in the self-test, every drive must be off within so long
     estop: tuple[str, ...] = ()  # channels of contacts that are 1 while nobody presses
     limits: tuple[TripLimit, ...] = ()
 
 
-class BodiesRecord(_Table):
+class BodiesRecord(Table):
     """Who turns the rigid bodies behind emulated wires. The defaults are the plant's own two inertias."""
 
     engine: Literal["built-in", "gazebo"] = "built-in"
@@ -225,7 +220,7 @@ class BodiesRecord(_Table):
     joints: tuple[str, str] = ("rotor_joint", "flange_joint")  # input shaft, output shaft
 
 
-class BenchDescription(_Table):
+class BenchDescription(Table):
     bench: BenchHeader
     bus: dict[str, Bus]
     device: dict[str, Device]
@@ -299,14 +294,6 @@ def _in_si(limit: dict[str, Any], unit: str) -> dict[str, Any]:
         else value
         for key, value in limit.items()
     }
-
-
-def one_line(where: str, error: ValidationError) -> str:
-    """First complaint of pydantic as one clear line: where, what."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    text = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {place + ': ' if place else ''}{text}"
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -7,18 +7,16 @@ afterwards (ISO/IEC 17025 7.1.3, 7.8.6).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError
+from pydantic import Field, ValidationError
 
-from verification_platform.metrology.units import parse
+from verification_platform.tables import Kelvin, Speed, Table, Torque, one_line
 
-from .description import BenchError, Speed, Torque, _Table, load_toml, one_line
-
-Kelvin = Annotated[float, BeforeValidator(lambda text: parse(text, "K"))]
+from .description import BenchError, load_toml
 
 
-class Reducer(_Table):
+class Reducer(Table):
     """Data sheet of a reducer. `ratio` is i > 0, `sense` the rotation sense s = ±1 of the output."""
 
     kind: Literal["reducer"]
@@ -39,19 +37,19 @@ class Reducer(_Table):
     lubricant: str = ""
 
 
-class Limit(_Table):
+class Limit(Table):
     """Tolerance limits as written in the order, text with unit; SI on use."""
 
     min: str | float | None = None
     max: str | float | None = None
 
 
-class Decision(_Table):
+class Decision(Table):
     rule: Literal["SIMPLE", "GUARD_U", "GUARD_083", "GUARD_15", "CUSTOMER"] = "GUARD_U"
     w: str | float | None = None  # guard band of rule CUSTOMER
 
 
-class Order(_Table):
+class Order(Table):
     """What is tested and how it will be judged."""
 
     dut: Reducer

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-from verification_platform.bench.description import one_line
 from verification_platform.engine.protocol import Protocol, ProtocolParameters
 from verification_platform.metrology.units import UnitError
+from verification_platform.tables import one_line
 
 from .errors import CommandError
 

@@ -24,8 +24,8 @@ from verification_platform.engine.evaluation import Evaluated, evaluate_run
 from verification_platform.engine.journal import JournalError
 from verification_platform.engine.local import run_local
 from verification_platform.engine.preflight import preflight
+from verification_platform.engine.progress import Progress
 from verification_platform.engine.protocol import ProtocolError
-from verification_platform.engine.run import Progress
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus, Verdict
 from verification_platform.records import RecordingError

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from reports import texts
 from verification_platform.engine.evaluation import Evaluated
-from verification_platform.engine.run import Progress
+from verification_platform.engine.progress import Progress
 from verification_platform.metrology.result import LimitType, Result, Verdict
 from verification_platform.metrology.rounding import rounded
 from verification_platform.metrology.units import to_display

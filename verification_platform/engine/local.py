@@ -18,10 +18,11 @@ from verification_platform.records import RecordingWriter, SegmentMark
 from .journal import Journal, read_journal
 from .port import BenchPort
 from .preflight import accelerations, preflight
+from .progress import Progress
 from .protocol import Protocol
 from .recording import open_writer
 from .resume import resumption
-from .run import Outcome, Progress, RunEngine
+from .run import Outcome, RunEngine
 from .run_folder import RunFolder
 
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Field
 
 from verification_platform.bench.dut import Order, Reducer
 from verification_platform.metrology.result import Result, RunStatus
-from verification_platform.metrology.units import parse
+from verification_platform.tables import Table
 
 from .steps import Step
 
@@ -66,10 +66,8 @@ class Objections:
     remarks: tuple[Text, ...] = ()
 
 
-class ProtocolParameters(BaseModel):
+class ProtocolParameters(Table):
     """Parameters in SI. Give each field through `parameter`, so that its unit and source travel with it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 def parameter(
@@ -83,11 +81,6 @@ def parameter(
         json_schema_extra={"unit": unit, "mark": mark, "why": why, "display": display or unit},
         **checks,
     )
-
-
-def quantity(unit: str) -> BeforeValidator:
-    """Annotated[float, quantity("rad/s")]: accepts ``"3 r/min"`` or a bare SI number."""
-    return BeforeValidator(lambda value: parse(value, unit))
 
 
 @dataclass(frozen=True, slots=True)

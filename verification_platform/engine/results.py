@@ -14,6 +14,7 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from verification_platform.metrology.result import Result
+from verification_platform.tables import one_line
 
 from .protocol import Curve, ProtocolError, Text
 
@@ -30,9 +31,7 @@ def result_from_json(table: Any) -> Result:
     try:
         return _RESULT.validate_python(table)
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise ProtocolError(f"results.json: {place}: {first['msg']}") from None
+        raise ProtocolError(one_line("results.json", error)) from None
 
 
 def curve_to_json(curve: Curve) -> dict[str, Any]:

@@ -22,10 +22,11 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from verification_platform.bench.description import BenchDescription, BenchError, one_line
+from verification_platform.bench.description import BenchDescription, BenchError
 from verification_platform.bench.dut import Order, parse_order
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.records.seal import write_atomically
+from verification_platform.tables import one_line
 
 from .channels import channel_records, fixture_record
 from .parameters import ParameterUse, parameter_uses

@@ -6,7 +6,8 @@ from .exporter import export_csv, export_recording
 from .importer import import_files
 from .mapper import Mapper, MapperError, ProcessMapper, SerialMapper
 from .marks import SegmentMark, Tag
-from .reader import BLOCK_ROWS, McapRecording, RecordedSegment, open_recording
+from .mcaprecording import BLOCK_ROWS, McapRecording, RecordedSegment
+from .reader import open_recording
 from .recording import Integrity, Recording, Samples, Segment
 from .recovery import Recovered, close_seal, recover_recording
 from .schema import MARKS_TOPIC, SAMPLE_BLOCK, SEGMENT_MARK, samples_topic

@@ -17,7 +17,8 @@ import numpy as np
 from drivers.device import Quality
 
 from .errors import RecordingError
-from .reader import McapRecording, open_recording
+from .mcaprecording import McapRecording
+from .reader import open_recording
 
 FORMATS = ("csv",)
 

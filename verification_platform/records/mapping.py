@@ -13,10 +13,11 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.units import parse, unit
+from verification_platform.tables import Duration, Hertz, Ratio, Table, one_line
 
 from .errors import RecordingError
 
@@ -27,15 +28,7 @@ _EXPECTED_SI = {
 }  # fmt: skip
 
 
-def _si(symbol: str) -> BeforeValidator:
-    return BeforeValidator(lambda text: parse(text, symbol))
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class FileFormat(_Table):
+class FileFormat(Table):
     """How the text is written. Lines: `skip_lines`, then the header (if any), `skip_after_header`, then
     data."""
 
@@ -62,11 +55,11 @@ class FileFormat(_Table):
         return self
 
 
-class Timing(_Table):
+class Timing(Table):
     """Either `rate` (evenly sampled) or `column` with `unit`; with both, the rate is the nominal one and is
     checked."""
 
-    rate: Annotated[float, _si("Hz"), Field(gt=0)] | None = None
+    rate: Annotated[Hertz, Field(gt=0)] | None = None
     column: str | int | None = None
     unit: str = "s"
 
@@ -79,7 +72,7 @@ class Timing(_Table):
         return self
 
 
-class Calibration(_Table):
+class Calibration(Table):
     """As in bench.toml; `U` in any unit of the channel's kind."""
 
     certificate: str
@@ -87,11 +80,11 @@ class Calibration(_Table):
     date: dt.date
     due: dt.date
     U: float = 0.0
-    U_relative: Annotated[float, _si("1")] = 0.0
+    U_relative: Ratio = 0.0
     k: float = Field(2.0, gt=0)
 
 
-class ChannelMapping(_Table):
+class ChannelMapping(Table):
     """One column. `range`, `resolution` and `calibration.U` are SI after loading."""
 
     column: str | int
@@ -136,20 +129,18 @@ def _difference(text: Any, si: str) -> float:
     )
 
 
-class TagColumn(_Table):
+class TagColumn(Table):
     """A column whose value tells segments apart: a new segment begins wherever it changes."""
 
     column: str | int
 
 
-class SegmentMapping(_Table):
+class SegmentMapping(Table):
     """Which rows of which files form a segment; without `rows` and `time`, all of them."""
 
     file: str = "*"
     rows: tuple[int, int] | None = None  # first, one past the last; counted from 0 in each file
-    time: tuple[Annotated[float, _si("s")], Annotated[float, _si("s")]] | None = (
-        None  # from the file's first stamp
-    )
+    time: tuple[Duration, Duration] | None = None  # from the file's first stamp
     tag: dict[str, str | bool | int | float] = {}
 
     @model_validator(mode="after")
@@ -183,7 +174,7 @@ def _fixture(table: Any) -> Any:
     return FixtureRecord(**{name: parse(text, _FIXTURE_UNITS[name]) for name, text in table.items()})
 
 
-class Mapping(_Table):
+class Mapping(Table):
     """A whole mapping file."""
 
     file: FileFormat = FileFormat()  # type: ignore[call-arg]  # all fields have defaults
@@ -231,7 +222,4 @@ def load_mapping(path: Path) -> Mapping:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path}: not a valid TOML file ({error})") from None
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        text = str(first["msg"]).removeprefix("Value error, ")
-        raise RecordingError(f"{path}: {place + ': ' if place else ''}{text}") from None
+        raise RecordingError(one_line(str(path), error)) from None

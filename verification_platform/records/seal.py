@@ -115,11 +115,11 @@ def samples_folder(folder: Path) -> Path:
     return inside if inside.is_dir() and not (folder / SEAL_FILE).exists() else folder
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file; after a power failure either the old or the new text is there, never half of it."""
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file; after a power failure either the old or the new content is there, never half of it. Raises OSError."""
     draft = path.with_name(path.name + ".tmp")
     with draft.open("wb") as file:
-        file.write(text.encode())
+        file.write(content.encode() if isinstance(content, str) else content)
         file.flush()
         os.fsync(file.fileno())
     draft.replace(path)

@@ -23,8 +23,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .mapper import Mapper, MapperError, SerialMapper
+from .mcaprecording import McapRecording, RecordedSegment
 from .one_thread import one_thread
-from .reader import McapRecording, RecordedSegment, reopen
+from .reader import reopen
 from .recording import Recording, Samples, Segment
 from .unwrapping import Unwrapping
 

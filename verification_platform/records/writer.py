@@ -13,7 +13,6 @@ resumed.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import threading
 from collections.abc import Mapping
@@ -30,10 +29,11 @@ from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from .cdr import block_layout, decode_mark, encode_block, encode_mark
 from .errors import RecordingError
 from .marks import SegmentMark
-from .metadata import Description, FileCount, rosbag2_metadata
-from .recovery import ROSBAG2_FILE, recover_recording
+from .metadata import Description, rosbag2_metadata
+from .recordingfolder import begin, lock_folder
+from .recovery import ROSBAG2_FILE
 from .schema import MARKS_TOPIC, SAMPLES_PREFIX, samples_topic
-from .seal import SEAL_FILE, Seal, read_seal, sync_folder, write_atomically
+from .seal import SEAL_FILE, sync_folder, write_atomically
 from .segmentfile import SegmentWriter
 
 SEGMENT_BYTES = 64 << 20
@@ -78,9 +78,9 @@ class RecordingWriter:
         self._segment: SegmentWriter | None = None
         self._dirty = False
         self._stop = threading.Event()
-        self._folder_lock = _lock_folder(folder)
+        self._folder_lock = lock_folder(folder)
         try:
-            self._seal, self._counts, self._description = _begin(folder, description, resume)
+            self._seal, self._counts, self._description = begin(folder, description, resume)
             self._open_segment()
         except BaseException:
             self._release()
@@ -316,45 +316,3 @@ class RecordingWriter:
         if self._folder_lock >= 0:
             os.close(self._folder_lock)
             self._folder_lock = -1
-
-
-def _lock_folder(folder: Path) -> int:
-    """Create the folder and lock it against a second writer; the lock dies with the process."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise RecordingError(
-            f"{folder}: cannot be created ({error.strerror}); give a writable folder"
-        ) from None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(descriptor)
-        raise RecordingError(
-            f"{folder}: another process is recording into it; choose another folder"
-        ) from None
-    return descriptor
-
-
-def _begin(folder: Path, description: Description, resume: bool) -> tuple[Seal, list[FileCount], Description]:
-    """Seal, counts and description to start with; recovers what a killed writer left when resuming."""
-    if not resume:
-        if any(folder.glob("*.mcap")) or (read_seal(folder) or Seal()) != Seal():
-            raise RecordingError(
-                f"{folder}: already holds a recording; choose another folder, or resume the run"
-            )
-        try:
-            write_atomically(folder / SEAL_FILE, Seal().text())
-        except OSError as error:
-            raise RecordingError(
-                f"{folder}: cannot be written ({error.strerror}); give a writable folder with space"
-            ) from None
-        return Seal(), [], description
-    found = recover_recording(folder)
-    if found.description is not None and found.description.groups != description.groups:
-        raise RecordingError(
-            f"{folder}: was recorded with other groups or channels; resume it on the bench it was begun on"
-        )
-    session = found.seal.entries[-1].session + 1 if found.seal.entries else 0
-    return replace(found.seal, closed=False), list(found.counts), replace(description, session=session)

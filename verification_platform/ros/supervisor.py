@@ -28,8 +28,9 @@ from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.devices import EMULATED, with_uris
 from verification_platform.bench.dut import Order
 from verification_platform.bench.write import write_bench, write_dut
+from verification_platform.engine.progress import Progress
 from verification_platform.engine.protocol import Text
-from verification_platform.engine.run import Outcome, Progress
+from verification_platform.engine.run import Outcome
 from verification_platform.metrology.result import RunStatus
 
 from .children import Child, end

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from drivers.device import Command
-from verification_platform.bench.description import BenchDescription, BenchError
+from verification_platform.bench.description import ActuatorRecord, BenchDescription, BenchError
 from verification_platform.bench.dut import Order
-from verification_platform.metrology.units import ARCSEC
 
+from .instruments import BenchErrors, Instruments
 from .parameters import PlantParameters
 from .reducer import HarmonicMesh, Housing, InputFriction
 from .rigid import RigidBodies, RotorAndFlange
-from .sensors import AngleEncoder, CalibrationU, Thermometer, TorqueTransducer, normals
 from .servo import ServoLoop, ServoTuning
+from .torsion import TorsionLaw
 from .truth import Truth
 
 _HEAT_S = 0.01  # the thermal network moves on this grid
-# Noise of one reading, one standard deviation.
-_ENCODER_NOISE = {"input_angle": 1.0 * ARCSEC, "output_angle": 0.1 * ARCSEC}
-_SPEED_NOISE = 5e-3  # rad/s, of a drive's velocity estimate
-_TORQUE_NOISE = 1e-4  # of the range
+# Noise of what the drives say of themselves, one standard deviation.
+_DRIVE_SPEED_NOISE, _LOAD_SPEED_NOISE = 5e-3, 0.5e-3  # rad/s
 _CURRENT_NOISE = 3e-4  # of the drive's peak torque
-_TEMPERATURE_NOISE = 0.01  # K
+_Reader = Callable[[], float]
 
 
 class HarmonicBenchPlant:
@@ -42,102 +38,44 @@ class HarmonicBenchPlant:
         seed: int,
         bodies: RigidBodies | None = None,
     ) -> None:
-        dut, fixture = order.dut, bench.fixture
-        for role in ("drive", "load"):
-            if role not in bench.actuator:
-                raise BenchError(
-                    f"bench {bench.bench.id}: the plant harmonic_bench needs an actuator {role!r}"
-                )
-        drive, load = bench.actuator["drive"], bench.actuator["load"]
-        draws = np.random.default_rng([seed, 0])
+        dut, drive, load = order.dut, _actuator(bench, "drive"), _actuator(bench, "load")
         self.bodies: RigidBodies = bodies or RotorAndFlange(
             parameters.rotor_inertia, parameters.flange_inertia, parameters.step
         )
         self._dt = dt = self.bodies.step_s
-
+        errors = BenchErrors.drawn(bench.fixture, seed)
         try:
-            law = parameters.torsion_law(dut)
-            orders = parameters.orders(dut)
+            law, orders = parameters.torsion_law(dut), parameters.orders(dut)
             self._mesh = HarmonicMesh(dut.ratio, dut.sense, orders, law, parameters.mesh_damping)
         except ValueError as error:
             raise BenchError(f"bench {bench.bench.id}: plant: {error}") from None
-        # What the bench adds is known only within its U (k = 2).
-        compliance = fixture.compliance + float(draws.normal(0.0, 1.0)) * fixture.compliance_U / 2
-        drag = max(0.0, fixture.drag_coulomb + float(draws.normal(0.0, 1.0)) * fixture.drag_U / 2)
-        skew = float(draws.normal(0.0, 1.0)) * fixture.sync_skew_U / 2
-        load_gain = 1.0 + 2e-3 * float(draws.normal(0.0, 1.0))
-        self._compliance, self._skew = compliance, skew
-        self._friction = InputFriction(
-            parameters.friction_coulomb,
-            parameters.friction_viscous,
-            parameters.friction_load / dut.ratio,
-            drag,
-            fixture.drag_viscous,
-            parameters.rotor_inertia,
-            dt,
-        )
+        self._friction = _friction(bench, order, parameters, errors, dt)
         self._housing = Housing(
             parameters.ambient,
             parameters.ambient_swing,
             parameters.heat_capacity,
             parameters.thermal_resistance,
         )
-        self._drive = ServoLoop(
-            ServoTuning(
-                inertia=parameters.rotor_inertia,
-                bandwidth=400.0,
-                integral_rate=100.0,
-                stiffness_rate=60.0,
-                max_torque=drive.max_torque,
-                max_speed=1.05 * drive.max_speed,
-                ripple=parameters.cogging,
-                ripple_order=parameters.cogging_order,
-            ),
-            dt,
-        )
-        self._load = ServoLoop(
-            ServoTuning(
-                inertia=parameters.flange_inertia,
-                bandwidth=80.0,
-                integral_rate=20.0,
-                stiffness_rate=15.0,
-                max_torque=load.max_torque,
-                max_speed=1.05 * load.max_speed,
-                torque_gain=load_gain,
-                ripple=parameters.load_ripple,
-                ripple_order=parameters.load_ripple_order,
-            ),
-            dt,
-        )
+        self._drive = ServoLoop(_drive_tuning(parameters, drive), dt)
+        self._load = ServoLoop(_load_tuning(parameters, load, errors.load_gain), dt)
         self._servos = {drive.device: (self._drive, 0), load.device: (self._load, 1)}
-
+        self.truth = _truth(bench, order, parameters, errors, orders, law)
+        self._compliance, self._skew = errors.compliance, errors.skew
         self._wave_generator_per_step = parameters.wave_generator_inertia / dt
         self._steps_per_heat = max(1, round(_HEAT_S / dt))
+        self._at_rest()
+        self._readers = self._make_readers(bench, Instruments.drawn(bench, seed))
+
+    def _at_rest(self) -> None:
+        """The bodies start at angle 0; the flange was bolted on where the unloaded mesh puts it."""
         self._steps = 0
         self._lead_s = 0.0
         self._heat = 0.0  # N·m·rad/s summed over steps since the thermal network last moved
-        # The bodies start at angle 0; the flange was bolted on where the unloaded mesh puts it.
         self._assembly = self._mesh.output_angle
         self._angles, self._speeds = (0.0, self._assembly), (0.0, 0.0)
         self._input_torque = 0.0
         self._mesh_torque = self._mesh.torque(0.0, self._assembly, 0.0, 0.0)
-        self.truth = Truth(
-            ratio=dut.ratio,
-            sense=dut.sense,
-            orders=orders,
-            law=law,
-            friction_coulomb=parameters.friction_coulomb,
-            friction_viscous=parameters.friction_viscous,
-            friction_load=parameters.friction_load,
-            friction_per_kelvin=parameters.friction_per_kelvin,
-            reference_temperature=parameters.reference_temperature,
-            compliance=compliance,
-            drag_coulomb=drag,
-            drag_viscous=fixture.drag_viscous,
-            sync_skew=skew,
-        )
         self._update_friction_scale()
-        self._readers = self._make_readers(bench, seed)
 
     def advance(self, t_s: float) -> None:
         """See `Plant.advance`. Integrates whole steps; angle sensors extrapolate over the rest of one."""
@@ -236,76 +174,13 @@ class HarmonicBenchPlant:
     def _update_friction_scale(self) -> None:
         self._friction.set_scale(self.truth.friction_scale(self._housing.temperature))
 
-    def _make_readers(self, bench: BenchDescription, seed: int) -> dict[tuple[str, str], Callable[[], float]]:
-        """(device, signal) → reader. Channels are found by role; each sensor has a random stream of its
-        own.
-        """
+    # ------------------------------------------------------------------ what can be read
 
-        def stream(number: int) -> np.random.Generator:
-            return np.random.default_rng([seed, number])
-
-        def calibration(role: str) -> CalibrationU:
-            return CalibrationU.of(bench.channel.get(role))
-
-        def torque_range(role: str, default: float) -> float:
-            channel = bench.channel.get(role)
-            return channel.range if channel is not None and channel.range else default
-
-        drive, load = bench.actuator["drive"], bench.actuator["load"]
-        input_range, output_range = torque_range("input_torque", 5.0), torque_range("output_torque", 200.0)
-        en1 = AngleEncoder(calibration("input_angle").absolute, _ENCODER_NOISE["input_angle"], stream(1))
-        en2 = AngleEncoder(
-            calibration("output_angle").absolute,
-            _ENCODER_NOISE["output_angle"],
-            stream(2),
-            bench.fixture.mounting_U / 2,
-        )
-        en3 = AngleEncoder(5 * ARCSEC, ARCSEC, stream(3))  # motor encoder of the load servo
-        tq1 = TorqueTransducer(
-            calibration("input_torque"), input_range, _TORQUE_NOISE * input_range, stream(4)
-        )
-        tq2 = TorqueTransducer(
-            calibration("output_torque"), output_range, _TORQUE_NOISE * output_range, stream(5)
-        )
-        housing = Thermometer(calibration("housing_temperature").absolute, _TEMPERATURE_NOISE, stream(6))
-        ambient = Thermometer(calibration("ambient_temperature").absolute, _TEMPERATURE_NOISE, stream(7))
-        noise = {name: normals(stream(10 + k)) for k, name in enumerate(("v1", "v2", "i1", "i2"))}
-        self.sensors = {
-            "input_angle": en1,
-            "output_angle": en2,
-            "input_torque": tq1,
-            "output_torque": tq2,
-            "housing_temperature": housing,
-            "ambient_temperature": ambient,
-        }
-
-        def input_angle() -> float:
-            return en1.read(self._angles[0] + self._lead_s * self._speeds[0])
-
-        def output_angle() -> float:
-            # The encoder sees the fixture give way under the torque, and latches a little off EN1.
-            shaft = self._angles[1] + (self._lead_s + self._skew) * self._speeds[1]
-            return en2.read(shaft + self._compliance * self._mesh_torque)
-
-        readers: dict[tuple[str, str], Callable[[], float]] = {
-            (drive.device, "position"): input_angle,
-            (drive.device, "velocity"): lambda: self._speeds[0] + _SPEED_NOISE * next(noise["v1"]),
-            (drive.device, "torque"): lambda: (
-                self._drive.current + _CURRENT_NOISE * drive.max_torque * next(noise["i1"])
-            ),
-            (load.device, "position"): lambda: en3.read(self._angles[1] + self._lead_s * self._speeds[1]),
-            (load.device, "velocity"): lambda: self._speeds[1] + 0.1 * _SPEED_NOISE * next(noise["v2"]),
-            (load.device, "torque"): lambda: (
-                self._load.current + _CURRENT_NOISE * load.max_torque * next(noise["i2"])
-            ),
-        }
-        by_role: dict[str, Callable[[], float]] = {
-            "output_angle": output_angle,
-            "input_torque": lambda: tq1.read(self._input_torque),
-            "output_torque": lambda: tq2.read(self._mesh_torque),
-            "housing_temperature": lambda: housing.read(self._housing.temperature),
-            "ambient_temperature": lambda: ambient.read(self._housing.ambient),
-        }
+    def _make_readers(
+        self, bench: BenchDescription, instruments: Instruments
+    ) -> dict[tuple[str, str], _Reader]:
+        """(device, signal) → reader. Channels are found by role, then among the signals of the drives."""
+        readers, by_role = self._of_drives(bench, instruments), self._of_roles(instruments)
         for role, channel in bench.channel.items():
             key = channel.device, channel.signal
             if role in by_role:
@@ -316,6 +191,121 @@ class HarmonicBenchPlant:
                 raise BenchError(
                     f"bench {bench.bench.id}: channel {role} ({channel.device}.{channel.signal}) has no "
                     f"counterpart in the plant harmonic_bench; by role it knows {', '.join(by_role)}, "
-                    f"and the signals of {drive.device} and {load.device}"
+                    f"and the signals of {' and '.join(self._servos)}"
                 )
         return readers
+
+    def _of_drives(self, bench: BenchDescription, instruments: Instruments) -> dict[tuple[str, str], _Reader]:
+        """What the two drives say of themselves."""
+        drive, load = bench.actuator["drive"], bench.actuator["load"]
+        angle, load_angle = instruments.input_angle, instruments.load_angle
+        v1, v2 = instruments.drive_speed_noise, instruments.load_speed_noise
+        i1, i2 = instruments.drive_torque_noise, instruments.load_torque_noise
+        drive_noise, load_noise = _CURRENT_NOISE * drive.max_torque, _CURRENT_NOISE * load.max_torque
+        return {
+            (drive.device, "position"): lambda: angle.read(self._angles[0] + self._lead_s * self._speeds[0]),
+            (drive.device, "velocity"): lambda: self._speeds[0] + _DRIVE_SPEED_NOISE * next(v1),
+            (drive.device, "torque"): lambda: self._drive.current + drive_noise * next(i1),
+            (load.device, "position"): lambda: load_angle.read(
+                self._angles[1] + self._lead_s * self._speeds[1]
+            ),
+            (load.device, "velocity"): lambda: self._speeds[1] + _LOAD_SPEED_NOISE * next(v2),
+            (load.device, "torque"): lambda: self._load.current + load_noise * next(i2),
+        }
+
+    def _of_roles(self, instruments: Instruments) -> dict[str, _Reader]:
+        """What the sensors of the bench say, by the role of their channel."""
+        encoder = instruments.output_angle
+        tq1, tq2 = instruments.input_torque, instruments.output_torque
+        housing, ambient = instruments.housing, instruments.ambient
+
+        def output_angle() -> float:
+            # The encoder sees the fixture give way under the torque, and latches a little off EN1.
+            shaft = self._angles[1] + (self._lead_s + self._skew) * self._speeds[1]
+            return encoder.read(shaft + self._compliance * self._mesh_torque)
+
+        return {
+            "output_angle": output_angle,
+            "input_torque": lambda: tq1.read(self._input_torque),
+            "output_torque": lambda: tq2.read(self._mesh_torque),
+            "housing_temperature": lambda: housing.read(self._housing.temperature),
+            "ambient_temperature": lambda: ambient.read(self._housing.ambient),
+        }
+
+
+# ---------------------------------------------------------------------- parts, from the tables
+
+
+def _actuator(bench: BenchDescription, role: str) -> ActuatorRecord:
+    try:
+        return bench.actuator[role]
+    except KeyError:
+        raise BenchError(
+            f"bench {bench.bench.id}: the plant harmonic_bench needs an actuator {role!r}"
+        ) from None
+
+
+def _friction(
+    bench: BenchDescription, order: Order, parameters: PlantParameters, errors: BenchErrors, dt: float
+) -> InputFriction:
+    return InputFriction(
+        parameters.friction_coulomb,
+        parameters.friction_viscous,
+        parameters.friction_load / order.dut.ratio,
+        errors.drag,
+        bench.fixture.drag_viscous,
+        parameters.rotor_inertia,
+        dt,
+    )
+
+
+def _drive_tuning(parameters: PlantParameters, drive: ActuatorRecord) -> ServoTuning:
+    return ServoTuning(
+        inertia=parameters.rotor_inertia,
+        bandwidth=400.0,
+        integral_rate=100.0,
+        stiffness_rate=60.0,
+        max_torque=drive.max_torque,
+        max_speed=1.05 * drive.max_speed,
+        ripple=parameters.cogging,
+        ripple_order=parameters.cogging_order,
+    )
+
+
+def _load_tuning(parameters: PlantParameters, load: ActuatorRecord, torque_gain: float) -> ServoTuning:
+    return ServoTuning(
+        inertia=parameters.flange_inertia,
+        bandwidth=80.0,
+        integral_rate=20.0,
+        stiffness_rate=15.0,
+        max_torque=load.max_torque,
+        max_speed=1.05 * load.max_speed,
+        torque_gain=torque_gain,
+        ripple=parameters.load_ripple,
+        ripple_order=parameters.load_ripple_order,
+    )
+
+
+def _truth(
+    bench: BenchDescription,
+    order: Order,
+    parameters: PlantParameters,
+    errors: BenchErrors,
+    orders: tuple[tuple[float, float, float], ...],
+    law: TorsionLaw,
+) -> Truth:
+    return Truth(
+        ratio=order.dut.ratio,
+        sense=order.dut.sense,
+        orders=orders,
+        law=law,
+        friction_coulomb=parameters.friction_coulomb,
+        friction_viscous=parameters.friction_viscous,
+        friction_load=parameters.friction_load,
+        friction_per_kelvin=parameters.friction_per_kelvin,
+        reference_temperature=parameters.reference_temperature,
+        compliance=errors.compliance,
+        drag_coulomb=errors.drag,
+        drag_viscous=bench.fixture.drag_viscous,
+        sync_skew=errors.skew,
+    )

@@ -7,35 +7,29 @@ file.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
-from verification_platform.bench.description import BenchDescription, BenchError, one_line
+from verification_platform.bench.description import BenchDescription, BenchError
 from verification_platform.bench.dut import Reducer
-from verification_platform.metrology.units import ARCMIN, ARCSEC, parse
+from verification_platform.metrology.units import ARCMIN, ARCSEC
+from verification_platform.tables import (
+    Angle,
+    Duration,
+    Inertia,
+    Kelvin,
+    Stiffness,
+    Table,
+    Torque,
+    Viscous,
+    one_line,
+)
 
 from .torsion import TorsionLaw
 
 
-def _si(unit: str) -> BeforeValidator:
-    return BeforeValidator(lambda text: parse(text, unit))
-
-
-Angle = Annotated[float, _si("rad")]
-Torque = Annotated[float, _si("N·m")]
-Viscous = Annotated[float, _si("N·m·s/rad")]
-Stiffness = Annotated[float, _si("N·m/rad")]
-Inertia = Annotated[float, _si("kg·m²")]
-Seconds = Annotated[float, _si("s")]
-Kelvin = Annotated[float, _si("K")]
-
-
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TransmissionOrder(_Table):
+class TransmissionOrder(Table):
     """One line of the transmission error: A·sin(q·θ₂ + φ), `order` q per output revolution."""
 
     order: float = Field(gt=0)
@@ -43,12 +37,12 @@ class TransmissionOrder(_Table):
     phase: Angle = 0.0
 
 
-class PlantParameters(_Table):
+class PlantParameters(Table):
     """The ``[plant]`` table. SI after loading."""
 
     model: Literal["harmonic_bench"] = "harmonic_bench"
     seed: int = 0
-    step: Seconds = Field(0.5e-3, gt=0, le=1e-3)  # integration step
+    step: Duration = Field(0.5e-3, gt=0, le=1e-3)  # integration step
 
     # reducer
     transmission_error: tuple[TransmissionOrder, ...] | None = None

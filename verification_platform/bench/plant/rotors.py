@@ -14,19 +14,18 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from drivers.device import Command
 from verification_platform.bench.description import (
     ActuatorRecord,
     BenchDescription,
     BenchError,
-    one_line,
     signal_unit,
 )
 from verification_platform.metrology.units import UnitError, parse
+from verification_platform.tables import Duration, Table, one_line
 
-from .parameters import Seconds
 from .sensors import normals
 from .servo import ServoLoop, ServoTuning
 
@@ -39,14 +38,12 @@ _DRAG = 0.1
 _NOISE = 1e-4
 
 
-class RotorsParameters(BaseModel):
+class RotorsParameters(Table):
     """The ``[plant]`` table of this model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: Literal["rotors"]
     seed: int = 0
-    step: Seconds = Field(0.5e-3, gt=0, le=1e-3)
+    step: Duration = Field(0.5e-3, gt=0, le=1e-3)
     reading: dict[str, str] = {}
 
 

@@ -10,16 +10,14 @@ once they are on. The interlock's self-test so measures the way to the power sta
 
 from __future__ import annotations
 
-import json
 import time
-from dataclasses import asdict
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from pilotbench_interfaces.msg import BenchState, Heartbeat, InterlockState, SampleBlock
 from pilotbench_interfaces.srv import Command
 
 from drivers import clock
-from drivers.device import Block, CommandRefused, DeviceState, DriverError, Mode, Setpoint
+from drivers.device import Block, CommandRefused, DriverError, Mode, Setpoint
 from drivers.runner import BusRunner, RunnerState
 from verification_platform.bench.alarm import Alarm
 from verification_platform.bench.description import BenchError
@@ -27,10 +25,11 @@ from verification_platform.bench.devices import devices_on, family, group_for
 from verification_platform.bench.interlock import InterlockState as State
 from verification_platform.bench.interlock import NodeState
 from verification_platform.bench.liveness import HANG_FACTOR, Peer
-from verification_platform.bench.silence import Silence
 from verification_platform.records.cdr import encode_block
 
 from .bench_node import BenchNode
+from .device_messages import STATES, bench_state, statistics_of
+from .listener import Listener
 from .process import run
 from .qos import INTERLOCK_TOPIC, LEASE_TOPIC, SAMPLES, STATE, heartbeat, samples_topic
 
@@ -41,39 +40,6 @@ _MODES = {
     Command.Request.VELOCITY: Mode.VELOCITY,
     Command.Request.TORQUE: Mode.TORQUE,
 }
-_STATES = {
-    DeviceState.LOST: BenchState.LOST,
-    DeviceState.OFF: BenchState.OFF,
-    DeviceState.READY: BenchState.READY,
-    DeviceState.ENABLED: BenchState.ENABLED,
-    DeviceState.FAULT: BenchState.FAULT,
-}
-
-
-class _Listener:
-    """What one thread knows of those without whom there is no torque."""
-
-    def __init__(self, longest_gap_s: float) -> None:
-        now_s = clock.now()
-        self.interlock, self.protocol = Silence(longest_gap_s, now_s), Silence(longest_gap_s, now_s)
-
-    def missing(self, interlock: Peer, protocol: Peer, silence_s: float) -> str | None:
-        """Who has died or is silent too long; None when both are there."""
-        now_s = clock.now()
-        for name, peer, silence in (
-            ("interlock_node", interlock, self.interlock),
-            ("protocol_node", protocol, self.protocol),
-        ):
-            age_s = silence.age_s(now_s)
-            if not silence.ever_heard:
-                return f"{name} has not been heard yet"
-            if age_s > peer.limit_s(silence_s):
-                return (
-                    f"{name} has died"
-                    if peer.alive() is False
-                    else f"{name} has not been heard for {age_s * 1e3:.0f} ms"
-                )
-        return None
 
 
 class DeviceNode(BenchNode):
@@ -93,10 +59,7 @@ class DeviceNode(BenchNode):
         self._rehearsed = 0  # the permission under which the rehearsal for that was begun
         self._held = 0  # the last permission under which torque could flow
         self._lease = -1
-        self._bus_listener, self._ros_listener = (
-            _Listener(2.0 * self.period_s),
-            _Listener(2.0 * self.period_s),
-        )
+        self._bus_listener, self._ros_listener = (Listener(2.0 * self.period_s) for _ in range(2))
         self._listeners = (self._bus_listener, self._ros_listener)
         self._last_forbidden: str | None = None
         self._interlock_process, self._protocol_process = Peer(), Peer()
@@ -141,7 +104,7 @@ class DeviceNode(BenchNode):
             if self._runner is not None:
                 self._runner.renew_lease()
 
-    def _forbidden(self, listener: _Listener) -> str | None:
+    def _forbidden(self, listener: Listener) -> str | None:
         """Why no torque may flow now, as far as the thread of `listener` knows. Reads only, never blocks."""
         state, _, reason = self._interlock
         if state is not State.ARMED:
@@ -266,7 +229,7 @@ class DeviceNode(BenchNode):
         runner = self._runner
         if runner is None:
             return
-        states = [_STATES[runner.device_state(device)] for device in self._devices]
+        states = [STATES[runner.device_state(device)] for device in self._devices]
         modes = []
         for role in self._roles.values():
             commanded = runner.commanded(role.device)
@@ -275,33 +238,16 @@ class DeviceNode(BenchNode):
         if shown == self._shown:
             return
         self._shown = shown
-        identities = {i.device: f"{i.model}, {i.serial}, {i.firmware}" for i in runner.identities}
-        self._states.publish(
-            BenchState(
-                stamp=self.get_clock().now().to_msg(),
-                group=self._bus,
-                torque_permitted=bool(shown[0]),
-                devices=list(self._devices),
-                states=states,
-                identities=[identities.get(device, "") for device in self._devices],
-                actuators=list(self._roles),
-                modes=modes,
-                reason=runner.failure or "",
-            )
-        )
+        message = bench_state(runner, self._devices, states, dict(zip(self._roles, modes, strict=True)))
+        message.stamp = self.get_clock().now().to_msg()
+        message.group, message.torque_permitted = self._bus, bool(shown[0])
+        self._states.publish(message)
 
     def _show_statistics(self) -> None:
         runner = self._runner
         if runner is None:
             return
-        level = DiagnosticStatus.OK if runner.failure is None else DiagnosticStatus.ERROR
-        status = DiagnosticStatus(
-            level=level, name=self._bus, message=runner.failure or runner.warning or "", hardware_id=self._bus
-        )
-        status.values = [
-            KeyValue(key=key, value=json.dumps(value)) for key, value in asdict(runner.statistics()).items()
-        ]
-        message = DiagnosticArray(status=[status])
+        message = DiagnosticArray(status=[statistics_of(runner, self._bus)])
         message.header.stamp = self.get_clock().now().to_msg()
         self._diagnostics.publish(message)
 

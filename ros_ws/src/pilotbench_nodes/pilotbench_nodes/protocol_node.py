@@ -26,8 +26,9 @@ from verification_platform.bench.interlock import NodeState
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.engine.journal import Journal, JournalError
 from verification_platform.engine.preflight import accelerations
+from verification_platform.engine.progress import Progress
 from verification_platform.engine.protocol import ProtocolError, Text
-from verification_platform.engine.run import Outcome, Progress, RunEngine
+from verification_platform.engine.run import Outcome, RunEngine
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
 from verification_platform.records.errors import RecordingError

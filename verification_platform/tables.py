@@ -1,0 +1,44 @@
+"""Tables in files (TOML, JSON): strict and frozen, quantities written with a unit and SI after loading, complaints of one line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+
+from verification_platform.metrology.units import parse
+
+
+class Table(BaseModel):
+    """Immutable; an entry that nobody knows is refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def quantity(unit: str) -> BeforeValidator:
+    """Annotated[float, quantity("rad/s")]: accepts ``"3 r/min"`` or a bare SI number."""
+    return BeforeValidator(lambda value: parse(value, unit))
+
+
+Angle = Annotated[float, quantity("rad")]
+Speed = Annotated[float, quantity("rad/s")]
+Acceleration = Annotated[float, quantity("rad/s²")]
+Torque = Annotated[float, quantity("N·m")]
+TorqueRate = Annotated[float, quantity("N·m/s")]
+Duration = Annotated[float, quantity("s")]
+Hertz = Annotated[float, quantity("Hz")]
+Kelvin = Annotated[float, quantity("K")]
+Compliance = Annotated[float, quantity("rad/(N·m)")]
+Stiffness = Annotated[float, quantity("N·m/rad")]
+Viscous = Annotated[float, quantity("N·m·s/rad")]
+Inertia = Annotated[float, quantity("kg·m²")]
+Ratio = Annotated[float, quantity("1")]
+RatioRate = Annotated[float, quantity("1/s")]
+
+
+def one_line(where: str, error: ValidationError) -> str:
+    """First complaint of pydantic as one clear line: where, what."""
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    text = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {place + ': ' if place else ''}{text}"
