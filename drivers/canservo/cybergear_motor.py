@@ -13,8 +13,9 @@ from collections.abc import Callable
 from drivers.bus.frame import Frame, wire_bits
 from drivers.canservo import cybergear
 from drivers.canservo.cybergear import Run, Type
+from drivers.canservo.device import TWIN_S
 from drivers.canservo.model import CybergearModel
-from drivers.canservo.servo import TWIN_S, CanServo, Question
+from drivers.canservo.servo import CanServo, Question
 from drivers.device import (
     Command,
     DeviceFault,

@@ -12,8 +12,9 @@ import math
 from drivers import clock
 from drivers.bus.frame import Frame, wire_bits
 from drivers.canservo import mit
+from drivers.canservo.device import TWIN_S
 from drivers.canservo.model import MitModel, WatchdogBy
-from drivers.canservo.servo import TWIN_S, CanServo, Question
+from drivers.canservo.servo import CanServo, Question
 from drivers.device import (
     Command,
     DeviceFault,

@@ -9,31 +9,13 @@ answer belongs to a cycle that is over, and is dropped. A dialect without such a
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import Generic, TypeVar
+from abc import abstractmethod
 
-from drivers import clock
 from drivers.bus.frame import Frame
-from drivers.bus.transport import FrameBus
-from drivers.canservo.model import AnyModel
-from drivers.device import (
-    Command,
-    CommandRefused,
-    DeviceFault,
-    DeviceState,
-    DriverError,
-    Identity,
-    Mode,
-    Quality,
-    Signal,
-    TransportTimeout,
-)
+from drivers.canservo.device import CanServoDevice, M
+from drivers.device import Command, CommandRefused, DeviceState, Mode, Quality, Signal
 from drivers.enabling import check_mode, check_sound, check_watchdog
 
-ANSWER_S = 0.05
-#: After an answer: a second device with the same id would have answered by then.
-TWIN_S = 0.008
 SETTLE_S = 0.02
 LOST_S = 0.1
 ENABLE_S = 1.5
@@ -43,54 +25,21 @@ SLOW_S, SLOW_AGE_S = 0.1, 0.5
 _BEYOND = 3.0
 _STEP_RAD = 0.5
 
-Found = TypeVar("Found")
 #: A frame to send, and the kind of the answer that is expected to it; None when there is none.
 Question = tuple[Frame, int | None]
 
 
-#: What distinguishes one device type of a dialect from another.
-M = TypeVar("M", bound=AnyModel)
+class CanServo(CanServoDevice[M]):
+    """A device that is read and driven in the group's cycle; see `CanServoDevice` for the arguments."""
 
-
-class CanServo(ABC, Generic[M]):
-    """One servo. `serial`, when given, is the only one accepted; `limits` may only tighten those of the model."""
-
-    def __init__(
-        self,
-        name: str,
-        address: int,
-        model: M,
-        serial: str | None = None,
-        *,
-        limits: Mapping[Mode, float] | None = None,
-    ) -> None:
-        first, last = self.addresses()
-        if not first <= address <= last:
-            raise ValueError(f"{name}: address {address} is outside {first}…{last}")
-        limits = limits or {}
-        self.name, self.address, self.model = name, address, model
-        self.limits = {
-            Mode.POSITION: math.inf,
-            Mode.VELOCITY: min(model.max_speed_rad_s, limits.get(Mode.VELOCITY, math.inf)),
-            Mode.TORQUE: min(model.max_torque, limits.get(Mode.TORQUE, math.inf)),
-        }
-        self.counters = {"timeout": 0, "nak": 0, "missed": 0, "late": 0, "implausible": 0}
-        self.cycle_s = 0.0
-        self._serial = serial
-        self._bus: FrameBus | None = None
-        self._on_other: Callable[[Frame], None] = lambda _: None
-        self._barrier_count = 0
-        self._forget()
+    _barrier_count = 0  # barriers answered so far
 
     def _forget(self) -> None:
-        """Everything known of the device; limits and counters stay."""
+        super()._forget()
         self.values: dict[str, float] = dict.fromkeys(self.model.digits, math.nan)
         self.sampled_s: dict[str, float] = dict.fromkeys(self.model.digits, -math.inf)
         self.fresh: set[str] = set()
         self.saturated = False
-        self.fault: DeviceFault | None = None
-        self._unread: DeviceFault | None = None
-        self.lost = self.armed = False
         self.wanted: Mode | None = None
         self._was_enabled = False
         self._enable_until_s = math.inf
@@ -102,34 +51,6 @@ class CanServo(ABC, Generic[M]):
         self._slow_s = -math.inf
 
     # ── what a dialect fills in ──
-
-    @staticmethod
-    @abstractmethod
-    def addresses() -> tuple[int, int]:
-        """First and last."""
-
-    @abstractmethod
-    def identifiers(self) -> frozenset[tuple[bool, int]]:
-        """(extended, identifier) of every frame it may send or listens to, as far as they may collide with others'."""
-
-    @abstractmethod
-    def identify(self) -> Identity: ...
-
-    @abstractmethod
-    def prepare(self) -> None:
-        """Torque off, old fault cleared, limits written where the protocol reads them back."""
-
-    @abstractmethod
-    def arm_watchdog(self, timeout_s: float) -> None:
-        """Raises WatchdogRefused."""
-
-    def warm_up(self) -> None:
-        """Last of the start: what a device needs so that the first cycle has all readings."""
-        return
-
-    def disarm_watchdog(self) -> None:
-        """At an orderly end only."""
-        self.armed = False
 
     @abstractmethod
     def cycle_bits(self) -> float:
@@ -202,61 +123,6 @@ class CanServo(ABC, Generic[M]):
 
     def disable(self) -> None:
         self.wanted, self._last_target = None, None
-
-    # ── start-up: these wait ──
-
-    def attach(self, bus: FrameBus, on_other: Callable[[Frame], None], cycle_s: float) -> None:
-        """A bus has been opened: everything known so far is forgotten."""
-        self._forget()
-        self._bus, self._on_other, self.cycle_s = bus, on_other, cycle_s
-
-    def detach(self) -> None:
-        self._bus = None
-
-    @property
-    def bus(self) -> FrameBus:
-        if self._bus is None:
-            raise DriverError(self.name, "the bus is not open")
-        return self._bus
-
-    def ask(
-        self,
-        question: Frame,
-        match: Callable[[Frame], Found | None],
-        *,
-        timeout_s: float = ANSWER_S,
-        attempts: int = 1,
-    ) -> Found:
-        """Send and wait. More than one attempt only for questions that change nothing. Raises TransportTimeout."""
-        for _ in range(attempts):
-            self.bus.send(question)
-            found = self.listen(match, timeout_s)
-            if found:
-                return found[0]
-            self.counters["timeout"] += 1
-        raise TransportTimeout(
-            self.name,
-            f"address {self.address} does not answer",
-            "check power, cable, bit rate and the address in the bench file",
-        )
-
-    def listen(
-        self, match: Callable[[Frame], Found | None], timeout_s: float, *, most: int = 1
-    ) -> list[Found]:
-        """What matches within the time, at most `most`."""
-        found: list[Found] = []
-        until = clock.now() + timeout_s
-        while len(found) < most:
-            try:
-                frame = self.bus.recv(until)
-            except TransportTimeout:
-                break
-            item = match(frame)
-            if item is None:
-                self._on_other(frame)
-            else:
-                found.append(item)
-        return found
 
     # ── hot path ──
 
@@ -406,28 +272,6 @@ class CanServo(ABC, Generic[M]):
             return 0.0
         limit = self.limits[self.wanted]
         return max(-limit, min(limit, value))
-
-    # ── faults ──
-
-    def fail(self, what: str, code: int, hint: str) -> None:
-        """Latch a fault; the first cause is kept and raised once."""
-        if self.fault is None:
-            self.fault = self._unread = DeviceFault(self.name, what, code, hint)
-            self.disable()
-
-    def lose(self, what: str) -> None:
-        self.fail(what, 0x8130, "check power and cable, then reopen the bench")
-        self.lost = True
-
-    def take_fault(self) -> DeviceFault | None:
-        """The fault that nobody has been told of yet."""
-        fault, self._unread = self._unread, None
-        return fault
-
-    def fault_text(self, bits: int, table: Mapping[int, str]) -> str:
-        """All bits in words."""
-        words = [text for mask, text in table.items() if bits & mask]
-        return ", ".join(words) if words else "a fault that the table does not know"
 
     @property
     def torque_may_flow(self) -> bool:

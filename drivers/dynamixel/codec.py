@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
+from typing import NamedTuple
 
 HEADER = b"\xff\xff\xfd\x00"
 BROADCAST = 0xFE
@@ -27,7 +28,7 @@ STATUS_BYTES = 11
 #: Error, id and CRC of one device in a fast answer; and what stands before the first of them.
 FAST_BYTES, FAST_PREFIX_BYTES = 4, 8
 ALERT = 0x80
-_FAST_HEAD = struct.Struct("<BHB")
+_HEAD = struct.Struct("<BHB")
 _STUFFED, _PLAIN = b"\xff\xff\xfd\xfd", b"\xff\xff\xfd"
 
 
@@ -82,18 +83,20 @@ _Q = 0x8003
 
 @cache
 def _folds(count: int) -> tuple[tuple[int, int, int], ...]:
-    """Width, shift and mask of the folds for a message of `count` bytes and the 16 bits behind it, the widest first."""
-    n = 0
-    while 15 << n + 1 < 8 * count + 16:
-        n += 1
-    return tuple((15 << k, 1 << k, (1 << (15 << k)) - 1) for k in range(n, -1, -1))
+    """Width, shift and mask of the folds for a message of `count` bytes and the 16 bits behind it: each leaves as little as can be."""
+    bits, folds = 8 * count + 16, []
+    while bits > 15:
+        left, k = min((max(15 << k, bits - (14 << k)), k) for k in range(bits.bit_length()))
+        folds.append((15 << k, 1 << k, (1 << (15 << k)) - 1))
+        bits = left
+    return tuple(folds)
 
 
 def crc16(data: bytes, start: int = 0) -> int:
     """CRC-16/UMTS, going on from `start`.
 
     The message is one number. Modulo q, x^15 = x + 1, and by squaring x^(15·2^k) = x^(2^k) + 1: so its upper part is folded
-    onto the lower one, half of it at a time. The remainder modulo x + 1 is its parity; both together give the CRC. 10 µs
+    onto the lower one, about half of it at a time. The remainder modulo x + 1 is its parity; both together give the CRC. 8 µs
     for 120 bytes that nobody has touched for a while; with a table for pairs of bytes 32 µs, most of them cache misses.
 
     >>> hex(crc16(b"123456789"))
@@ -104,8 +107,6 @@ def crc16(data: bytes, start: int = 0) -> int:
     odd = rest.bit_count() & 1
     for width, shift, mask in _folds(count):
         high = rest >> width
-        rest = rest & mask ^ high ^ high << shift
-        high = rest >> width  # what the shift has pushed over
         rest = rest & mask ^ high ^ high << shift
     return rest if rest.bit_count() & 1 == odd else rest ^ _Q
 
@@ -136,9 +137,8 @@ class Packet:
     parameters: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What one device answered."""
+class Status(NamedTuple):
+    """What one device answered. A tuple, because each device gives one every cycle."""
 
     id: int
     error: int
@@ -186,6 +186,24 @@ def unpack_status(raw: bytes, *, verified: bool = False) -> Status:
     return Status(raw[4], body[1], body[2:])
 
 
+def plain_status(raw: bytes, device: int, size: int) -> Status | None:
+    """The status of `device` with `size` data bytes when `raw` is that packet and nothing else, with a right CRC and nothing stuffed.
+
+    What is nearly always there, for a third of the time that `Splitter` and `unpack_status` take; None says nothing but that it
+    is for them to find out.
+    """
+    if not raw.startswith(_status_head(device, size)) or _STUFFED in raw:
+        return None
+    if len(raw) != STATUS_BYTES + size or crc16(raw[:-2]) != int.from_bytes(raw[-2:], "little"):
+        return None
+    return Status(device, raw[8], raw[9:-2])
+
+
+@cache
+def _status_head(device: int, size: int) -> bytes:
+    return HEADER + _HEAD.pack(device, STATUS_BYTES + size - PREFIX_BYTES, Instruction.STATUS)
+
+
 def _verify(raw: bytes) -> None:
     if len(raw) < 10 or raw[:4] != HEADER:
         raise ValueError(f"{raw.hex(' ')} is no packet")
@@ -205,7 +223,7 @@ def fast_bytes(sizes: Iterable[int]) -> int:
 
 def fast_head(sizes: Iterable[int]) -> bytes:
     """What stands before the first device's part."""
-    return HEADER + _FAST_HEAD.pack(BROADCAST, fast_bytes(sizes) - PREFIX_BYTES, Instruction.STATUS)
+    return HEADER + _HEAD.pack(BROADCAST, fast_bytes(sizes) - PREFIX_BYTES, Instruction.STATUS)
 
 
 def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[bytes]:
@@ -221,12 +239,34 @@ def fast_segments(statuses: Sequence[Status], sizes: Sequence[int]) -> Iterator[
         head = b""
 
 
+class FastPiece(NamedTuple):
+    """Parts of a fast answer that are read in one go: those of `wanted` (id, bytes), and `head` before them. `begin`: where the
+    first of them ends.
+    """
+
+    head: bytes
+    wanted: tuple[tuple[int, int], ...]
+    begin: int
+    size: int
+
+
+@cache
+def fast_pieces(wanted: tuple[tuple[int, int], ...]) -> tuple[FastPiece, ...]:
+    """All parts but the last, and the last: it is all that is left to do when the last byte comes."""
+    pieces, head = list[FastPiece](), fast_head(size for _, size in wanted)
+    for parts in filter(None, (wanted[:-1], wanted[-1:])):
+        sizes = [FAST_BYTES + size for _, size in parts]
+        pieces.append(FastPiece(head, parts, len(head) + sizes[0], len(head) + sum(sizes)))
+        head = b""
+    return tuple(pieces)
+
+
 def unpack_fast(
     raw: bytes, wanted: Sequence[tuple[int, int]], head: bytes | None = None, crc: int = 0
 ) -> list[Status]:
     """The sound beginning of a fast answer to a request for `wanted` (id, bytes), in order.
 
-    For one that is read piece by piece: `head` (see `fast_head`) stands before the first piece, nothing before the others, and
+    For one that is read piece by piece (see `fast_pieces`): `head` stands before the first piece, nothing before the others, and
     `crc` goes on behind the piece before (see `crc_behind`).
     """
     head = fast_head(size for _, size in wanted) if head is None else head
@@ -234,7 +274,7 @@ def unpack_fast(
     if not raw.startswith(head):
         return found
     # The last CRC speaks for the whole; only when it does not are those of the parts looked at.
-    length = at + sum(FAST_BYTES + size for _, size in wanted)
+    length = at + sum([FAST_BYTES + size for _, size in wanted])
     whole = len(raw) == length and crc16(raw[:-2], crc) == int.from_bytes(raw[-2:], "little")
     if not whole:
         crc = crc16(head, crc)

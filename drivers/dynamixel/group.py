@@ -16,7 +16,7 @@ once, in the cycle they are for.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from drivers import clock
 from drivers.bus.byte_streams import open_stream
@@ -33,24 +33,23 @@ from drivers.device import (
     TransportLost,
 )
 from drivers.dynamixel import codec, conversation
-from drivers.dynamixel.codec import FAST_BYTES, FAST_PREFIX_BYTES, STATUS_BYTES
-from drivers.dynamixel.master import BITS_PER_BYTE, LATENCY_S, DynamixelMaster, adapter_latency_s
-from drivers.dynamixel.poll import Poll, silent
+from drivers.dynamixel.load import LARGEST_LOAD, check_speed, line_load
+from drivers.dynamixel.master import DynamixelMaster, adapter_latency_s
+from drivers.dynamixel.poll import Poller, silent
+from drivers.dynamixel.row import RowFiller
 from drivers.dynamixel.script import Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
-from drivers.group import DeviceGroup, age_s
+from drivers.group import DeviceGroup
 from drivers.realtime import AwakeClock
 
-LARGEST_LOAD = 0.8
 _START_LATENCY_S = 0.1
 _RETRIES = 2
 #: Cycles after which torque that has not gone is left to the bus watchdogs.
 _STOP_CYCLES = 10
 #: After this part of the period nothing more is begun.
 _LAST_START = 0.7
-_PACKET_BYTES = 14  # of an instruction to all, without what it says of each
 
 
 class DynamixelGroup(DeviceGroup[DynamixelServo]):
@@ -89,10 +88,9 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
         self._last_counters: dict[str, int] = {}
         self._since_s = self._load = 0.0
         self._turn = 0  # whose transaction comes next
-        self._polled: tuple[DynamixelServo, ...] = ()
-        self._polls: tuple[Poll, ...] = ()
-        self._alternate = period_s < SHORT_S
-        self._longer = False  # every other cycle asks for one byte more, if they are short
+        self._poller = Poller(alternate=period_s < SHORT_S)
+        self._settled: tuple[DynamixelServo, ...] = ()  # all servos, if nothing was amiss in the cycle before
+        self._row = RowFiller(self._columns)
         self._silent_now: set[str] = set()  # whose silence this cycle has waited for already
         self._slice_s = max(5.0 * period_s, 0.01)
         self._clock = AwakeClock(self._slice_s, clock.now())
@@ -101,14 +99,7 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
 
     def planned_load(self) -> float:
         """Share of a cycle that its bytes and the servos' return delays (known after `open`) take."""
-        servos = self._members.values()
-        fast = all(servo.fast for servo in servos)
-        request = 2 * _PACKET_BYTES + sum(5 + 9 for _ in servos)
-        answers = sum((FAST_BYTES if fast else STATUS_BYTES) + s.layout.size + 1 for s in servos)
-        delays = [servo.return_delay_s for servo in servos]
-        waits = max(delays, default=0.0) if fast else sum(delays)
-        wire = (request + answers + FAST_PREFIX_BYTES * fast) * BITS_PER_BYTE / self._baudrate
-        return (wire + waits) / self._period_s
+        return line_load(tuple(self._members.values()), self._baudrate, self._period_s)
 
     def open(self) -> list[Identity]:
         """Open the line, identify, check, set up and arm every servo, torque off. Raises the DriverError of the first
@@ -122,10 +113,12 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
         try:
             for servo in self._members.values():
                 servo.forget()
-            self._polled = ()
+            self._settled = ()
+            self._poller.forget()
             for servo in self._members.values():
                 conversation.finish(self._master, servo, servo.starting(self._watchdog_s), _RETRIES)
-            self._check_speed(latency_s)
+            adapter_s = latency_s if self._latency_s is None else 0.0
+            check_speed(self._name, self.planned_load(), adapter_s, self._period_s)
         except BaseException:
             self.hush()
             raise
@@ -154,7 +147,8 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
         first = None
         for servo in self._members.values():
             servo.check_power(now)
-            first = first or servo.take_fault()
+            if servo.untold is not None and first is None:
+                first = servo.take_fault()
         if first is not None:
             raise first
         return row
@@ -222,17 +216,12 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
 
     def _exchange(self, commands: Mapping[str, Command]) -> Row:
         begin_s = clock.now()
-        self._clock.tick(begin_s)
         packets = self._instructions(commands)  # all set-points are checked before the first is sent
-        live = tuple([servo for servo in self._members.values() if servo.polled])
-        stamp = self._read(packets, live)
-        self._serve(begin_s)
-        return Row(
-            stamp,
-            [servo.values[signal] for servo, signal in self._columns],
-            [servo.quality(signal) for servo, signal in self._columns],
-            [age_s(stamp, servo.sampled_s) for servo, _ in self._columns],
-        )
+        if not self._read(packets, begin_s):
+            self._serve(begin_s)
+            for servo in self._members.values():
+                self._row.put(servo)
+        return self._row.end()
 
     def _instructions(self, commands: Mapping[str, Command]) -> bytes:
         goals = {}
@@ -246,35 +235,63 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             for servo in self._members.values()
             if servo.off_wanted
         }
-        return b"".join(codec.write_all(values) for values in (off, goals) if values)
+        packets = codec.write_all(off) if off else b""
+        return packets + codec.write_all(goals) if goals else packets
 
-    def _read(self, packets: bytes, live: tuple[DynamixelServo, ...]) -> float:
-        """Returns the instant of the samples: when the read instruction had arrived."""
-        master = self._opened()
-        for servo in self._members.values():
-            servo.standing = Quality.STALE
-        if not live:
+    def _read(self, packets: bytes, begin_s: float) -> bool:
+        """The samples of this cycle, taken when the read instruction had arrived. Whether all servos are as they should be, and
+        nothing is left to do.
+        """
+        master, servos = self._opened(), self._members.values()
+        live = self._settled or tuple([servo for servo in servos if servo.polled])
+        self._settled = ()
+        sound, early, found = list[DynamixelServo](), master.early, set[int]()
+        if live:
+            poll = self._poller.next(live)
+            answers = master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast)
+            # All that follows is done while the wire is at work, but for the last answer.
+            ready = self._begin(begin_s, master.instant_s)
+            for status in answers:
+                found.add(status.id)
+                servo = poll.servos[status.id]
+                if servo.accept(status, master.instant_s):
+                    sound.append(servo)
+                    self._row.put(servo)
+            if ready and len(sound) == len(servos) and master.early == early:
+                self._settled = live
+                return True
+            self._account(live, sound if master.early > early else [], found)
+        else:
             if packets:
                 master.send(packets)
-            return clock.now()
-        self._longer = self._alternate and not self._longer
-        poll = self._poll(live)
-        found = set()
-        for status in master.gather(packets + poll.request, poll.wanted, poll.delay_s, fast=poll.fast):
-            found.add(status.id)
-            poll.servos[status.id].accept(status, master.instant_s)
-        for servo in silent(live, found):
-            servo.counters["crc" if master.garbled else "timeout"] += 1
-            servo.miss()
-            if not master.garbled:
-                self._silent_now.add(servo.name)  # it has cost this cycle enough
-        return master.instant_s
+            self._begin(begin_s, clock.now())
+        return False
 
-    def _poll(self, live: tuple[DynamixelServo, ...]) -> Poll:
-        """Made anew only when somebody has gone or come back."""
-        if self._polled != live:
-            self._polled, self._polls = live, tuple(Poll.of(live, extra) for extra in (0, 1))
-        return self._polls[self._longer]
+    def _begin(self, begin_s: float, stamp_s: float) -> bool:
+        """Nobody has answered yet. Whether nobody is in the middle of something either."""
+        self._clock.tick(begin_s)
+        self._row.begin(stamp_s)
+        ready = True
+        for servo in self._members.values():
+            servo.standing = Quality.STALE
+            ready = ready and servo.script is None
+        return ready
+
+    def _account(
+        self,
+        live: tuple[DynamixelServo, ...],
+        doubtful: Sequence[DynamixelServo],
+        found: Collection[int],
+    ) -> None:
+        """What has come too early makes all doubtful that came with it; whoever was silent has missed this cycle."""
+        garbled = self._opened().garbled
+        for servo in doubtful:
+            servo.doubt()
+        for servo in silent(live, found):
+            servo.counters["crc" if garbled else "timeout"] += 1
+            servo.miss()
+            if not garbled:
+                self._silent_now.add(servo.name)  # it has cost this cycle enough
 
     def _serve(self, begin_s: float) -> None:
         """What else is due, as far as time allows: barriers, then one transaction of one script."""
@@ -318,21 +335,6 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
             servo.trusted()
 
     # ── inside ──
-
-    def _check_speed(self, latency_s: float) -> None:
-        load = self.planned_load()
-        if load > LARGEST_LOAD:
-            raise DriverError(
-                self._name,
-                f"a cycle would take {load:.0%} of its time with the servos' return delay",
-                "set return delay time to 0, raise the baud rate or the cycle time",
-            )
-        if self._latency_s is None and latency_s > LATENCY_S and latency_s > LARGEST_LOAD * self._period_s:
-            raise DriverError(
-                self._name,
-                f"the adapter holds answers back for up to {latency_s * 1000 - 1:.0f} ms of a cycle of {self._period_s * 1000:g} ms",
-                "set its latency timer to 1 ms (see the warning of the start)",
-            )
 
     def _line_counters(self) -> dict[str, int]:
         if self._master is not None:

@@ -2,8 +2,9 @@
 
 How long an answer may take follows from baud rate, lengths, the device's return delay and what the adapter adds, never from a
 constant; the wait is in the kernel, but for the last moment. Protocol 2.0 has no transaction numbers. Against an earlier answer
-that is taken for a new one: input is thrown away before every request, an answer that is complete sooner than the wire
-can carry it is refused, and behind both stand the device's own clock (`telemetry`) and a ping after every miss (`group`).
+that is taken for a new one: input is thrown away before every request, what is complete sooner than the wire can carry it is
+refused, and makes doubtful what came before it; behind both stand the device's own clock (`telemetry`) and a ping after every
+miss (`group`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from drivers.dynamixel.codec import (
     Status,
     crc_behind,
     fast_bytes,
-    fast_head,
+    fast_pieces,
+    plain_status,
     unpack_fast,
     unpack_status,
 )
@@ -33,6 +35,8 @@ from drivers.dynamixel.framing import Splitter
 BITS_PER_BYTE = 10.0  # 8N1
 #: What adapter, kernel and this process may add to an answer when the adapter's latency timer is 1 ms or there is none.
 LATENCY_S = 0.002
+#: Id and data bytes of each device asked, in the order in which they answer.
+Wanted = tuple[tuple[int, int], ...]
 _LONGEST = 1024
 _COMPLETE = 0.95
 
@@ -63,7 +67,9 @@ class DynamixelMaster:
         self.busy_s = 0.0  # time the line was in use
         self.stray = self.early = 0
         self.garbled = False  # in the last transaction something came that was no answer
-        self.instant_s = 0.0  # when the last request had arrived at the devices
+        self.instant_s = self._begin_s = (
+            0.0  # when the last request had arrived at the devices, and when it was sent
+        )
         self._stream, self._honest_wire = stream, honest_wire
         self._byte_s = BITS_PER_BYTE / stream.baudrate
 
@@ -104,32 +110,60 @@ class DynamixelMaster:
     def gather(
         self, request: bytes, wanted: Sequence[tuple[int, int]], delay_s: float, *, fast: bool = False
     ) -> Iterator[Status]:
-        """Send `request` and give the statuses of `wanted` (id, data bytes), which answer in this order: each as soon as it is
-        beyond doubt, while those behind it are on the wire.
+        """Send `request`, and give the statuses of `wanted` (id, data bytes), which answer in this order: each as soon as it is
+        there and sound, while those behind it are on the wire.
 
         Ends with the last of them, or when it has been silent for longer than one may be: behind a device that does not
-        answer the others are silent. `garbled` says afterwards whether something came that was no answer.
+        answer the others are silent. Afterwards `garbled` says whether something came that was no answer, and `early` has
+        counted what came sooner than it can: then what was given may be of an earlier request as well.
         """
         self.stray += self._stream.drain()
-        begin_s = clock.now()
+        self._begin_s = clock.now()
         self._stream.write(request)
-        self.instant_s = begin_s + self.wire_s(len(request))
-        try:
-            yield from (self._parts if fast else self._statuses)(wanted, delay_s)
-        finally:
-            self.busy_s += clock.now() - begin_s
+        self.instant_s = self._begin_s + self.wire_s(len(request))
+        return (self._parts if fast else self._statuses)(tuple(wanted), delay_s)
 
-    def _statuses(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> Iterator[Status]:
-        """One packet from each device."""
-        splitter, missing = Splitter(_LONGEST), dict(wanted)
+    def _over(self, *, garbled: bool) -> None:
+        """Nothing more of this transaction is waited for."""
+        self.garbled = garbled
+        self.busy_s += clock.now() - self._begin_s
+
+    def _statuses(self, wanted: Wanted, delay_s: float) -> Iterator[Status]:
+        """One packet from each device: as a rule one behind the other, and nothing else."""
+        sent, heard_s = 0, self.instant_s
+        for n, (number, size) in enumerate(wanted):
+            count = STATUS_BYTES + size
+            within_s = delay_s + self.wire_s(count)
+            deadline_s = self._deadline_s(heard_s, within_s)
+            due_s = self._due_s(heard_s, within_s) if n == len(wanted) - 1 else math.inf
+            try:
+                raw = self._stream.read_exactly(count, deadline_s, due_s)
+            except TransportTimeout:
+                raw = self._rest()
+                if not raw:
+                    break
+            heard_s = clock.now()
+            status = plain_status(raw, number, size)
+            early = status is not None and self._early(sent + count, heard_s)
+            if status is None or early:
+                splitter = Splitter(_LONGEST)
+                splitter.feed(raw)
+                if early:
+                    splitter.clear()
+                yield from self._among_others(splitter, wanted[n:], delay_s, sent, deadline_s)
+                return
+            sent += count
+            yield status
+        self._over(garbled=False)
+
+    def _among_others(
+        self, splitter: Splitter, wanted: Wanted, delay_s: float, sent: int, deadline_s: float
+    ) -> Iterator[Status]:
+        """The statuses of `wanted` among what does not belong there; the line has carried `sent` bytes of answer before."""
+        missing = dict(wanted)
         longest, last = STATUS_BYTES + max(missing.values()), wanted[-1][0]
-        within_s = delay_s + self.wire_s(longest)
-        deadline_s = self._deadline_s(within_s)
-        sent = 0  # bytes that the line must have carried
-        heard_s = self.instant_s
         while last in missing:
-            due_s = self._due_s(heard_s, within_s) if len(missing) == 1 else math.inf
-            raw = self._packet(splitter, longest, deadline_s, due_s)
+            raw = self._packet(splitter, longest, deadline_s)
             heard_s = clock.now()
             if raw is None:
                 break
@@ -137,7 +171,7 @@ class DynamixelMaster:
             if status is not None and not self._early(sent + len(raw), heard_s):
                 del missing[status.id]
                 sent += len(raw)
-                deadline_s = self._deadline_s(within_s)
+                deadline_s = self._deadline_s(heard_s, delay_s + self.wire_s(longest))
                 yield status
                 continue
             splitter.skipped += len(raw)
@@ -145,7 +179,7 @@ class DynamixelMaster:
                 break
         splitter.clear()
         self.stray += splitter.skipped
-        self.garbled = splitter.skipped > 0
+        self._over(garbled=splitter.skipped > 0)
 
     def _early(self, count: int, heard_s: float) -> bool:
         """Whether so many bytes of answer have come sooner than the line can carry them: of an earlier request."""
@@ -153,27 +187,21 @@ class DynamixelMaster:
         self.early += early
         return early
 
-    def _deadline_s(self, within_s: float) -> float:
-        return max(self.instant_s, clock.now()) + within_s + self.latency_s
+    def _deadline_s(self, heard_s: float, within_s: float) -> float:
+        return max(self.instant_s, heard_s) + within_s + self.latency_s
 
     def _due_s(self, heard_s: float, within_s: float) -> float:
         """When the last of the answers will be there, after what was heard before it: the next cycle waits for it."""
         return heard_s + within_s if self._honest_wire else math.inf
 
     def _packet(
-        self,
-        splitter: Splitter,
-        expected: int,
-        deadline_s: float,
-        due_s: float = math.inf,
-        *,
-        partial: bool = False,
+        self, splitter: Splitter, expected: int, deadline_s: float, *, partial: bool = False
     ) -> bytes | None:
         """The next packet, or None at `deadline_s`. With `partial`, what has come of one by then stays in `splitter`."""
         while (raw := splitter.next()) is None:
             over = False
             try:
-                splitter.feed(self._stream.read_exactly(splitter.missing(expected), deadline_s, due_s))
+                splitter.feed(self._stream.read_exactly(splitter.missing(expected), deadline_s))
             except TransportTimeout:
                 over = True
             if over or clock.now() >= deadline_s:  # somebody may be talking without end
@@ -181,39 +209,47 @@ class DynamixelMaster:
                 return splitter.next(final=not partial)
         return raw
 
-    def _parts(self, wanted: Sequence[tuple[int, int]], delay_s: float) -> Iterator[Status]:
-        """One packet that all devices write. It is read in two pieces, so that all but the last part of it is worked on while the
-        last is on the wire.
-        """
-        sizes = [size for _, size in wanted]
-        total = fast_bytes(sizes)
-        deadline_s = self._deadline_s(delay_s + self.wire_s(total))
-        head, crc, sound, received, early = fast_head(sizes), 0, 0, b"", False
-        heard_s, due_s = self.instant_s + delay_s, math.inf
-        for piece in filter(None, (wanted[:-1], wanted[-1:])):
-            count = len(head) + sum(FAST_BYTES + size for _, size in piece)
-            if sound + count == total:
-                due_s = self._due_s(heard_s, self.wire_s(count))
+    def _parts(self, wanted: Wanted, delay_s: float) -> Iterator[Status]:
+        """One packet that all devices write, read in pieces: most of it is worked on while the last of it is on the wire."""
+        pieces = fast_pieces(wanted)
+        deadline_s = self._deadline_s(
+            self.instant_s, delay_s + self.wire_s(sum([piece.size for piece in pieces]))
+        )
+        crc, sound, received, early = 0, 0, b"", False
+        heard_s = self.instant_s + delay_s
+        for piece in pieces:
+            due_s = self._due_s(heard_s, self.wire_s(piece.size)) if piece is pieces[-1] else math.inf
+            early = False
             try:
-                received = self._stream.read_exactly(count, deadline_s, due_s)
+                if piece.begin < piece.size:  # its first part tells already whether it is of this time
+                    received = self._stream.read_exactly(piece.begin, deadline_s)
+                    early = received.startswith(piece.head) and self._early(piece.begin, clock.now())
+                    if early:
+                        break
+                received += self._stream.read_exactly(piece.size - len(received), deadline_s, due_s)
             except TransportTimeout:
                 break
             heard_s = clock.now()
-            early = self._early(sound + count, heard_s)
-            statuses = [] if early else unpack_fast(received, piece, head, crc)
-            if statuses:
-                length = len(head) + sum(FAST_BYTES + len(status.data) for status in statuses)
-                sound, received, last = sound + length, received[length:], received[:length]
-                yield from statuses
-            if len(statuses) < len(piece):
+            statuses = unpack_fast(received, piece.wanted, piece.head, crc)
+            early = bool(statuses) and self._early(sound + piece.size, heard_s)
+            if early:
                 break
-            head, crc = b"", crc_behind(int.from_bytes(last[-2:], "little"))
-        self.garbled = False
-        if sound < total:
-            yield from self._behind(received, wanted, sound, deadline_s, lost=early or sound > 0)
+            if len(statuses) < len(piece.wanted):
+                if statuses:
+                    length = len(piece.head) + sum(FAST_BYTES + len(status.data) for status in statuses)
+                    sound, received = sound + length, received[length:]
+                    yield from statuses
+                break
+            sound += piece.size
+            crc, received = crc_behind(int.from_bytes(received[-2:], "little")), b""
+            yield from statuses
+        else:
+            self._over(garbled=False)
+            return
+        yield from self._behind(received, wanted, sound, deadline_s, lost=early or sound > 0)
 
     def _behind(
-        self, received: bytes, wanted: Sequence[tuple[int, int]], sound: int, deadline_s: float, *, lost: bool
+        self, received: bytes, wanted: Wanted, sound: int, deadline_s: float, *, lost: bool
     ) -> Iterator[Status]:
         """What comes behind the `sound` bytes of a fast answer that are told already, `received` first of all.
 
@@ -232,8 +268,9 @@ class DynamixelMaster:
             statuses = []
         splitter.clear()
         self.stray += splitter.skipped
-        self.garbled = len(statuses) < len(wanted) and sound + len(answer) + splitter.skipped > 0
         yield from statuses
+        short = len(statuses) < len(wanted)
+        self._over(garbled=short and sound + len(answer) + splitter.skipped > 0)
 
     def _fast_among_others(self, splitter: Splitter, total: int, deadline_s: float) -> bytes:
         """A fast answer behind what does not belong to it, or what has come of one."""

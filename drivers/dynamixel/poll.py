@@ -38,6 +38,26 @@ class Poll:
         )
 
 
+class Poller:
+    """The poll of each cycle. `alternate`: every other cycle asks for one byte more (see `telemetry`)."""
+
+    def __init__(self, *, alternate: bool) -> None:
+        self._alternate, self._longer = alternate, False
+        self._live: tuple[DynamixelServo, ...] = ()
+        self._polls: tuple[Poll, ...] = ()
+
+    def forget(self) -> None:
+        """What was known of the servos no longer holds."""
+        self._live = ()
+
+    def next(self, live: tuple[DynamixelServo, ...]) -> Poll:
+        """Made anew only when somebody has gone or come back."""
+        if self._live != live:
+            self._live, self._polls = live, tuple(Poll.of(live, extra) for extra in (0, 1))
+        self._longer = self._alternate and not self._longer
+        return self._polls[self._longer]
+
+
 def silent(live: Sequence[DynamixelServo], found: Collection[int]) -> list[DynamixelServo]:
     """Who has not answered by its own fault: whoever is behind the first silent one could not, if nobody did."""
     if len(found) == len(live):

@@ -54,11 +54,13 @@ class DynamixelServo(DynamixelDevice):
         """A line has been opened: everything known so far is forgotten, except who the servo was."""
         super().forget()
         self.values: dict[str, float] = dict.fromkeys(self.model.readings, math.nan)
+        self._other_values = dict(self.values)  # those before them, or in the making
         self.standing = Quality.STALE  # of this cycle's values
         self.sampled_s = -math.inf
         self.fault: DeviceFault | None = None
-        self._unread: DeviceFault | None = None
+        self.untold: DeviceFault | None = None  # the fault, until somebody has been told of it
         self.off_wanted = False
+        self._before = self.sampled_s, self._misses, self.torque_on, self.off_wanted
         self.ask_again_s = -math.inf
         self._wanted: Mode | None = None
         self._was_enabled = False
@@ -172,28 +174,24 @@ class DynamixelServo(DynamixelDevice):
         self._last_target = command.value
         return command.value
 
-    def accept(self, status: Status, asked_s: float) -> None:
-        """Take this cycle's block; whatever is not beyond doubt leaves the values as they were."""
+    def accept(self, status: Status, asked_s: float) -> bool:
+        """Take this cycle's block, and say so; whatever is not beyond doubt leaves the values as they were."""
         if status.refusal:
-            self.counters["nak"] += 1
-            self.miss()
-            return
+            return self._unsound("nak")
         try:
             digits = self.layout.unpack(status.data)
             tick_ms, torque, errors, watchdog, *_ = digits
             self._clock.check(self.name, tick_ms, asked_s)
         except struct.error:
-            self.counters["nak"] += 1
-            self.miss()
-            return
+            return self._unsound("nak")
         except ProtocolViolation:
-            self.counters["late"] += 1
-            self.miss()
-            return
+            return self._unsound("late")
         if watchdog not in (self.armed, TRIPPED):
             self._restarted(asked_s)
-            return
-        self.layout.values(digits, self.values)
+            return False
+        self._before = self.sampled_s, self._misses, self.torque_on, self.off_wanted
+        self.layout.values(digits, self._other_values)
+        self.values, self._other_values = self._other_values, self.values
         self.sampled_s = asked_s
         self.standing, self._misses = Quality.BAD if errors & _ENCODER_FAILS else Quality.GOOD, 0
         self.torque_on = torque != 0
@@ -201,6 +199,19 @@ class DynamixelServo(DynamixelDevice):
             self.off_wanted = False
         if errors or status.alert or watchdog == TRIPPED or not torque:
             self._judge(errors, alert=status.alert, tripped=watchdog == TRIPPED)
+        return True
+
+    def doubt(self) -> None:
+        """The block just taken may be of an earlier cycle: everything is as it was before, but for a fault it told of."""
+        self.values, self._other_values = self._other_values, self.values
+        self.sampled_s, self._misses, self.torque_on, off_wanted = self._before
+        self.off_wanted = self.off_wanted or off_wanted
+        self._unsound("late")
+
+    def _unsound(self, why: str) -> bool:
+        self.counters[why] += 1
+        self.miss()
+        return False
 
     def _judge(self, errors: int, *, alert: bool, tripped: bool) -> None:
         """What the servo says of itself beside its values."""
@@ -271,13 +282,10 @@ class DynamixelServo(DynamixelDevice):
     def _latch(self, fault: DeviceFault) -> None:
         """The first cause is kept and told once; torque off whatever it is."""
         if self.fault is None:
-            self.fault = self._unread = fault
+            self.fault = self.untold = fault
         self.disable()
 
     def take_fault(self) -> DeviceFault | None:
         """The fault that nobody has been told of yet."""
-        fault, self._unread = self._unread, None
+        fault, self.untold = self.untold, None
         return fault
-
-    def quality(self, signal: str) -> Quality:
-        return Quality.BAD if math.isnan(self.values[signal]) else self.standing

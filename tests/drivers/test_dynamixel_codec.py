@@ -140,16 +140,20 @@ def test_the_crc_of_every_part_of_a_fast_answer(name: str, part: int) -> None:
     assert codec.unpack_fast(bytes(broken), wanted) == statuses[:part]
 
 
-@pytest.mark.parametrize("part", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize("name", FAST)
-def test_a_fast_answer_in_two_pieces(name: str, part: int) -> None:
-    printed, statuses = FAST[name]
-    raw, wanted = bytes.fromhex(printed), [(s.id, len(s.data)) for s in statuses]
-    end = codec.fast_bytes(size for _, size in wanted[:part])
-    first = codec.unpack_fast(raw[:end], wanted[:part], codec.fast_head(size for _, size in wanted))
-    crc = codec.crc_behind(int.from_bytes(raw[end - 2 : end], "little"))
-    assert first + codec.unpack_fast(raw[end:], wanted[part:], b"", crc) == statuses
-    assert codec.unpack_fast(raw[end:], wanted[part:], b"", crc ^ 1) == []
+def test_a_fast_answer_in_pieces(name: str, count: int) -> None:
+    statuses = FAST[name][1][:count]
+    wanted = tuple((s.id, len(s.data)) for s in statuses)
+    raw = b"".join(codec.fast_segments(statuses, [size for _, size in wanted]))
+    found, crc = list[Status](), 0
+    for piece in codec.fast_pieces(wanted):
+        assert raw[piece.begin - 2 - piece.wanted[0][1] - 1] == piece.wanted[0][0], "the id of its first part"
+        part, raw = raw[: piece.size], raw[piece.size :]
+        assert codec.unpack_fast(part, piece.wanted, piece.head, crc ^ 1) == []
+        found += codec.unpack_fast(part, piece.wanted, piece.head, crc)
+        crc = codec.crc_behind(int.from_bytes(part[-2:], "little"))
+    assert (found, raw) == (statuses, b"")
 
 
 def test_the_wrong_crc_that_the_e_manual_prints_is_refused() -> None:
@@ -211,6 +215,30 @@ def test_a_packet_is_what_was_packed(device: int, instruction: Instruction, para
 @given(DEVICES, st.integers(0, 255), AWKWARD)
 def test_a_status_is_what_was_packed(device: int, error: int, data: bytes) -> None:
     assert codec.unpack_status(codec.pack_status(device, error, data)) == Status(device, error, data)
+
+
+@settings(deadline=None)
+@given(DEVICES, st.integers(0, 255), AWKWARD, st.data())
+def test_a_status_that_is_waited_for_is_recognised_in_one_go(
+    device: int, error: int, data: bytes, draw: st.DataObject
+) -> None:
+    """As `unpack_status` does, or not at all: what is stuffed, of another device or length, or damaged."""
+    raw = codec.pack_status(device, error, data)
+    stuffed = len(raw) > codec.STATUS_BYTES + len(data)
+    assert codec.plain_status(raw, device, len(data)) == (None if stuffed else codec.unpack_status(raw))
+    assert codec.plain_status(raw, device ^ 1, len(data)) is None
+    assert codec.plain_status(raw, device, len(data) + 1) is None
+    assert codec.plain_status(raw + b"\0", device, len(data)) is None
+    damaged = bytearray(raw)
+    damaged[draw.draw(st.integers(0, len(raw) - 1))] ^= draw.draw(st.integers(1, 255))
+    assert codec.plain_status(bytes(damaged), device, len(data)) is None
+
+
+def test_what_is_stuffed_is_not_recognised_by_its_length_alone() -> None:
+    """A packet as long as the one that is waited for, but with a stuffed byte in it: a byte of data less."""
+    raw = codec.pack_status(1, 0, b"\xff\xff\xfd\x05")
+    assert len(raw) == codec.STATUS_BYTES + 5
+    assert codec.plain_status(raw, 1, 5) is None
 
 
 @settings(deadline=None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import tty
 from collections.abc import Iterator, Sequence
 
@@ -13,7 +14,8 @@ from drivers.dynamixel import codec
 from drivers.dynamixel.codec import Status
 from drivers.dynamixel.master import DynamixelMaster
 
-STATUSES = [Status(n, 0, bytes((n, 0xFF, 0xFF, 0xFD))) for n in (1, 2, 3)]
+#: The last of them is stuffed when it comes as a packet of its own.
+STATUSES = [Status(n, 0, bytes((n, 0xFF, 0xFF, 0xFA + n))) for n in (1, 2, 3)]
 WANTED = [(s.id, len(s.data)) for s in STATUSES]
 REQUEST = codec.sync_read(634, 4, [1, 2, 3])
 PARTS = {
@@ -36,6 +38,9 @@ class Line:
     def _answered(self, data: bytes) -> None:
         self._write(data)
         self.say(self.answer)
+
+    def wire_s(self, count: int) -> float:
+        return 10.0 * count / self.stream.baudrate
 
     def say(self, data: bytes) -> None:
         os.write(self.end, data)
@@ -109,6 +114,44 @@ def test_an_answer_sooner_than_the_line_can_carry_is_refused(fast: bool) -> None
         master = DynamixelMaster(line.stream, latency_s=0.05)
         assert list(master.gather(REQUEST, WANTED, 0.0, fast=fast)) == []
         assert master.early > 0
+        assert master.garbled
+    finally:
+        line.close()
+
+
+@pytest.mark.parametrize("fast", [True, False])
+def test_an_answer_that_begins_too_soon_is_refused_whenever_it_goes_on(fast: bool) -> None:
+    """Of an earlier request, in lumps: the first as soon as this one is sent, the others when they could be of this one."""
+    line = Line(1200)
+    try:
+        later = threading.Timer(0.6, line.say, [b"".join(PARTS[fast][1:])])
+        later.start()
+        line.answer = PARTS[fast][0]
+        master = DynamixelMaster(line.stream, latency_s=1.0)
+        found = list(master.gather(REQUEST, WANTED, 0.0, fast=fast))
+        later.join()
+        assert master.early == 1
+        assert found == ([] if fast else STATUSES[1:])
+        assert master.garbled
+        assert line.stream.drain() == 0, "nothing is left for the next answer"
+    finally:
+        line.close()
+
+
+@pytest.mark.flaky(reruns=3)  # the lump must come within 0.1 s
+@pytest.mark.parametrize("fast", [True, False])
+def test_an_answer_that_ends_too_soon_makes_itself_known(fast: bool) -> None:
+    """The lump comes when the line can have carried all but the last part: what is given then is not to be taken."""
+    line = Line(600)
+    try:
+        parts = PARTS[fast]
+        begin_s = line.wire_s(len(REQUEST) + len(b"".join(parts[:2])))
+        lump = threading.Timer(begin_s + 0.01, line.say, [b"".join(parts)])
+        lump.start()
+        master = DynamixelMaster(line.stream, latency_s=0.5)
+        assert list(master.gather(REQUEST, WANTED, 0.0, fast=fast)) == STATUSES[:2]
+        lump.join()
+        assert master.early == 1
         assert master.garbled
     finally:
         line.close()
