@@ -182,7 +182,7 @@ def test_a_knock_makes_time_wait_for_the_emulator(host: Host, page: Page) -> Non
     emulator = page.sit(emulator=True)
     page.hold(emulator, 100.5)
     host.time_s = 100.1
-    with clock.request():
+    with clock.request("unix:x"):
         pass
     host.time_s = 100.2
     assert page.now() == pytest.approx(100.1 + SLACK_S)
@@ -195,7 +195,7 @@ def test_a_request_holds_the_time_until_the_emulator_has_seen_to_it(host: Host, 
     emulator = page.sit(emulator=True)
     page.look(works=False)  # it looks, and nothing is there
     with clock.seat():
-        with clock.request():
+        with clock.request("unix:x"):
             pass
         page.hold(emulator, 100.5)  # it moved its hold before it found the request
         assert clock.wait_s(101.0) > 0
