@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from verification_platform.bench.plant import Truth
 import numpy as np
 
+from verification_platform.bench.plant import Truth
 from verification_platform.metrology.result import Result
 from verification_platform.records import Recording
 

@@ -67,6 +67,9 @@ class VirtualTime:
         self._written = True
         return self.time_s
 
+    def asked_s(self, _address: str, now_s: float) -> float:
+        return now_s
+
     def answered_by(self) -> float:
         return 0.0
 
