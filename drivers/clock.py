@@ -43,8 +43,9 @@ WATCH_S = 0.0001
 SEATS = 12
 #: Lines to emulated devices; of any more it is not told when a request was sent.
 LINES = 16
-#: Who sends holds the time, so what is seen to is younger than this. Otherwise it was sent by somebody who does not say when.
-_RECENT_S = 5.0 * SLACK_S
+#: Who sends holds the time, which creeps on all the same while a kernel without a processor hands a request over. Before that it was
+#: another request, and this one is of somebody who does not say when.
+_RECENT_S = 0.02
 #: An owner that is so late is looked at: does it run?
 _LATE_S = 0.02
 #: Who waits while time stands still looks first after the shorter, in the end after the longer of these: whoever is
