@@ -14,6 +14,10 @@ hang, and shows as silence like anywhere else.
     clock.join(path)                        # every other process
     with clock.seat(): …                    # in the thread for which time is to wait
     clock.now(), clock.sleep_until(t), clock.waiting(t)
+
+The page also holds, for each line to an emulated device, when the last request on it was sent (`request`, `asked_s`). The
+emulator wakes up some ten to hundred µs after that, where a real drive latches within a few; it does what it is asked as if it had
+been there at once, and who reads a row stamps it with the same instant (`sent_s`).
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ import os
 import struct
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +41,11 @@ _STRIDE_S = 0.0003
 #: Before a deadline of the host's clock. Waking up in real-time priority takes 20 to 90 µs.
 WATCH_S = 0.0001
 SEATS = 12
+#: Lines to emulated devices; of any more it is not told when a request was sent.
+LINES = 16
+#: Who sends holds the time, which creeps on all the same while a kernel without a processor hands a request over. Before that it was
+#: another request, and this one is of somebody who does not say when.
+_RECENT_S = 0.02
 #: An owner that is so late is looked at: does it run?
 _LATE_S = 0.02
 #: Who waits while time stands still looks first after the shorter, in the end after the longer of these: whoever is
@@ -46,11 +56,14 @@ _NEVER = float("inf")
 _STILL_S = 1e-7
 #: Words of the page, float64: patience; by seat: hold, then offset to the host's clock; one more offset, written
 #: under the file's lock when an owner is shown the door; by seat: process; how often the emulator
-#: has begun to look for requests, and half as much more while it works on what it found.
+#: has begun to look for requests, and half as much more while it works on what it found; by line: its name, 0 for none; by line:
+#: when the last request on it was sent.
 #: A reader takes holds, offsets, the host's clock, in this order, and an owner writes its offset before its hold, so that
 #: whoever is held up between two of them sees too early a time, never one that has not come yet.
 _HOLDS, _OFFSETS, _EVICTED, _PROCESSES, _LOOKS = 1, 1 + SEATS, 1 + 2 * SEATS, 2 + 2 * SEATS, 2 + 3 * SEATS
-_PAGE = struct.Struct(f"={3 + 3 * SEATS}d")
+_NAMES, _SENT = 3 + 3 * SEATS, 3 + 3 * SEATS + LINES
+_TIME = struct.Struct(f"={_NAMES}d")  # what is read to tell the time
+_PAGE = struct.Struct(f"={_SENT + LINES}d")
 
 
 class Page:
@@ -61,6 +74,7 @@ class Page:
         self._map = mmap.mmap(self._file.fileno(), _PAGE.size)
         self._words = memoryview(self._map).cast("d")
         self._patience_s = self._words[0]
+        self._lines: dict[str, int | None] = {}
 
     def close(self) -> None:
         self._words.release()
@@ -69,11 +83,11 @@ class Page:
 
     @staticmethod
     def write(path: Path, patience_s: float) -> None:
-        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * (2 * SEATS + 2)))
+        path.write_bytes(_PAGE.pack(patience_s, *[_NEVER] * SEATS, *[0.0] * (2 * SEATS + 2 + 2 * LINES)))
 
     def now(self) -> float:
         """Seconds on the bench's clock."""
-        words = _PAGE.unpack_from(self._map)
+        words = _TIME.unpack_from(self._map)
         return self._at(time.monotonic(), words)
 
     def _at(self, host_s: float, words: tuple[float, ...]) -> float:
@@ -121,7 +135,7 @@ class Page:
 
     def hold(self, seat: int, until_s: float) -> None:
         """The owner of `seat` has done what was due; time may go on until `until_s`."""
-        words = _PAGE.unpack_from(self._map)
+        words = _TIME.unpack_from(self._map)
         host_s = time.monotonic()
         now_s = self._at(host_s, words)
         stands = host_s - now_s > max(words[_OFFSETS:_PROCESSES]) + _STILL_S
@@ -131,11 +145,37 @@ class Page:
             self._words[_OFFSETS + seat] = host_s - now_s
         self._words[_HOLDS + seat] = max(until_s, now_s)
 
-    def knock(self) -> None:
-        """The emulator is about to get something to do."""
-        now_s = self.now()
+    def knock(self, address: str) -> float:
+        """The emulator is about to get something to do, on the line of that `address`. Returns the instant."""
+        now_s, line = self.now(), self._line(address)
+        if line is not None:
+            self._words[_SENT + line] = now_s
         if self._words[_HOLDS] != _NEVER:
             self._words[_HOLDS] = min(self._words[_HOLDS], now_s)
+        return now_s
+
+    def asked_s(self, address: str, now_s: float) -> float:
+        """When the last request on a line was sent, if that can be the one that is there at `now_s`; else `now_s`."""
+        line = self._line(address)
+        sent_s = _NEVER if line is None else self._words[_SENT + line]
+        return sent_s if now_s - _RECENT_S < sent_s < now_s else now_s
+
+    def _line(self, address: str) -> int | None:
+        """Number of a line, the same for both of its ends; None when there is none left."""
+        if address not in self._lines:
+            self._lines[address] = self._named(float(zlib.crc32(address.encode()) + 1))
+        return self._lines[address]
+
+    def _named(self, name: float) -> int | None:
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            for line in range(LINES):
+                if self._words[_NAMES + line] in (0.0, name):
+                    self._words[_NAMES + line] = name
+                    return line
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+        return None
 
     def look(self, *, works: bool) -> None:
         """The emulator is about to look for requests, or to work on those it found."""
@@ -215,9 +255,14 @@ def wait_s(until_s: float) -> float:
 class _Request:
     """A class, because the generator of `contextlib` takes 1 µs of every send."""
 
+    __slots__ = ("_address",)
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
     def __enter__(self) -> None:
         if _page is not None:
-            _page.knock()
+            _mine.sent_s = _page.knock(self._address)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if _page is not None and kind is None:
@@ -225,12 +270,26 @@ class _Request:
             _mine.answer_s = 0.5 * _GLANCES_S[0]
 
 
-_REQUEST = _Request()
+def request(address: str) -> contextlib.AbstractContextManager[None]:
+    """Around the sending of something that the emulator is to see to, on its line of that address: time waits for it.
+
+    To be made once for each line, and entered for each request.
+    """
+    return _Request(address)
 
 
-def request() -> contextlib.AbstractContextManager[None]:
-    """Around the sending of something that the emulator is to see to: time waits for it."""
-    return _REQUEST
+def sent_s(since_s: float) -> float:
+    """When the calling thread sent its last request, if that was after `since_s`: for the emulator it arrives at that instant.
+
+    Otherwise, as on the host's clock, now.
+    """
+    last_s: float = getattr(_mine, "sent_s", -_NEVER)
+    return last_s if _page is not None and last_s >= since_s else now()
+
+
+def asked_s(address: str, now_s: float) -> float:
+    """For the emulator: when the request was sent that is there now, at `now_s`, on the line of that address."""
+    return now_s if _page is None else _page.asked_s(address, now_s)
 
 
 def look(*, works: bool = False) -> None:

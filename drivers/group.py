@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from drivers import clock
+from drivers.bus.can_bus import prepare
 from drivers.bus.frame import Frame, wire_bits
 from drivers.bus.transport import FrameBus
 from drivers.device import CommandRefused, DeviceState, DriverError, Mode, TransportLost, TransportTimeout
@@ -94,6 +95,7 @@ class CanGroup(DeviceGroup[M]):
         open_bus: Callable[[str, str, int], FrameBus],
     ) -> None:
         super().__init__(name, members, columns, period_s)
+        prepare(uri)
         self._uri, self._bitrate, self._open_bus = uri, bitrate, open_bus
         self._bus: FrameBus | None = None
         self._bits, self._since_s, self._foreign = 0, 0.0, 0

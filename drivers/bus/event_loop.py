@@ -12,7 +12,8 @@ import heapq
 import itertools
 import os
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from drivers import clock
@@ -34,6 +35,7 @@ class EventLoop:
         #: Told how long this process was not scheduled, when that is longer than `FROZEN_S`.
         self.on_frozen: Action | None = None
         self._selector = selectors.SelectSelector()
+        self._addresses: dict[Any, str] = {}
         self._timers: list[tuple[float, int, Action]] = []
         self._order = itertools.count()
         self._stopping = False
@@ -43,10 +45,13 @@ class EventLoop:
         self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
         self._posted: list[Action] = []
 
-    def watch(self, source: Any, on_readable: Action) -> None:
+    def watch(self, source: Any, on_readable: Action, address: str = "") -> None:
+        """`address` is that of the line on which a device is asked, by which its master tells when it did (`clock.request`)."""
         self._selector.register(source, selectors.EVENT_READ, on_readable)
+        self._addresses[source] = address
 
     def unwatch(self, source: Any) -> None:
+        self._addresses.pop(source, None)
         with contextlib.suppress(KeyError, ValueError):  # already gone
             self._selector.unregister(source)
 
@@ -91,11 +96,31 @@ class EventLoop:
                 self.on_frozen(self.clock() - due)
             clock.look(works=True)
             if clock.waits():
-                clock.waiting(self.clock())
+                now_s = self.clock()
+                clock.waiting(now_s)
+                self._catch_up([(key.fileobj, key.data) for key, _ in events], now_s)
+                continue
             for key, _ in events:
                 key.data(self.clock())
             while self._timers and self._timers[0][0] <= self.clock():
                 heapq.heappop(self._timers)[2](self.clock())
+
+    def _catch_up(self, arrived: Sequence[tuple[Any, Action]], now_s: float) -> None:
+        """Do what has become due by now in its order and each at its time: requests when they were sent, appointments when due.
+
+        Of what has come since `now_s` nothing can be older than what is done here.
+        """
+        asked = [(clock.asked_s(self._addresses.get(source, ""), now_s), act) for source, act in arrived]
+        for asked_s, act in sorted(asked, key=itemgetter(0)):
+            self._keep(asked_s, now_s)
+            act(asked_s)
+        self._keep(now_s, now_s)
+
+    def _keep(self, until_s: float, now_s: float) -> None:
+        """The appointments due until then. One that is kept very late (this process did not run) is kept now."""
+        while self._timers and self._timers[0][0] <= until_s:
+            due_s, _, action = heapq.heappop(self._timers)
+            action(due_s if now_s - due_s < FROZEN_S else now_s)
 
     def _left_s(self, until_s: float) -> float:
         return clock.left_s(until_s) if clock.waits() else max(until_s - self.clock(), 0.0)

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from drivers import clock
 from drivers.bus.can_hub import CanHub
 from drivers.bus.event_loop import EventLoop
 from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, Frame
@@ -52,6 +53,9 @@ class SocketSeat:
             if not message:
                 self.close()
                 break
+            if clock.waits() and (asked_s := clock.asked_s(self._server.uri, clock.now())) > now_s:
+                self._server.settle(now_s)  # this message was sent after the ones before it had been seen to
+                now_s = asked_s
             frames, _ = Frame.split(message)  # what is no frame, a controller could not have sent
             for frame in frames:
                 hub.transmit(self, frame, now_s)
@@ -79,6 +83,7 @@ class HubServer:
                 f"{path}: longer than {LONGEST_PATH} bytes, which no UNIX socket can be bound to"
             )
         self.path, self.hub, self.loop = path, hub, loop
+        self.uri = f"unix:{path}"
         self.settle = settle or self._pump
         self.seats: set[SocketSeat] = set()
         hub.on_idle = self._flush
@@ -89,10 +94,6 @@ class HubServer:
         path.chmod(0o600)
         self._listener.listen(16)
         loop.watch(self._listener, self._accept)
-
-    @property
-    def uri(self) -> str:
-        return f"unix:{self.path}"
 
     def close(self) -> None:
         for seat in tuple(self.seats):
@@ -119,4 +120,4 @@ class HubServer:
         seat = SocketSeat(self, connection)
         self.seats.add(seat)
         self.hub.join(seat)
-        self.loop.watch(connection, seat.on_readable)
+        self.loop.watch(connection, seat.on_readable, self.uri)

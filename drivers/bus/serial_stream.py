@@ -34,6 +34,7 @@ class SerialStream(DescriptorStream):
     def __init__(self, name: str, port: serial.Serial) -> None:
         super().__init__(name, port.fileno(), "serial line", "check the adapter, then reopen the bench")
         self._port = port
+        self._request = clock.request(f"serial:{port.name}")
 
     @property
     def baudrate(self) -> int:
@@ -46,7 +47,7 @@ class SerialStream(DescriptorStream):
 
     def write(self, data: bytes) -> None:
         try:
-            with clock.request():
+            with self._request:
                 sent = self._send(data)
                 if sent < len(data):  # the transmit buffer is full: pyserial waits for it
                     self._port.write(data[sent:])

@@ -37,6 +37,8 @@ class TcpStream(DescriptorStream):
             "check the network cable and the device, then reopen the bench",
         )
         self._socket, self._baudrate = connection, baudrate
+        host, port = connection.getpeername()[:2]
+        self._request = clock.request(f"tcp:{host}:{port}")
         connection.setblocking(False)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -51,7 +53,7 @@ class TcpStream(DescriptorStream):
     def write(self, data: bytes) -> None:
         """Raises TransportTimeout when the peer does not take it, TransportLost."""
         try:
-            with clock.request():
+            with self._request:
                 self._send(memoryview(data), time.monotonic() + _WRITE_S)
         except OSError as error:
             raise self._lost(error) from error

@@ -23,6 +23,7 @@ class UnixFrameBus:
         self.name = name
         self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "garbled": 0, "tx_full": 0}
         self._arrived: deque[Frame] = deque()
+        self._request = clock.request(f"unix:{path}")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
             self._socket.connect(path)
@@ -67,7 +68,7 @@ class UnixFrameBus:
 
     def _put(self, message: bytes, frames: int) -> None:
         try:
-            with clock.request():
+            with self._request:
                 self._socket.send(message)
         except BlockingIOError as error:
             self.counters["tx_full"] += 1

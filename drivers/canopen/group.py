@@ -298,7 +298,8 @@ class CanopenGroup(CanGroup[CanopenNode]):
 
     def _exchange(self, commands: Mapping[str, Command]) -> Row:
         bus, turn = self._opened(), self._round
-        now = self._clock.tick(clock.now())
+        begin = clock.now()
+        now = self._clock.tick(begin)
         # All set-points are checked before the first is sent.
         frames = [drive.rpdo(commands.get(drive.name), now) for drive in self._drives]
         frames.append(SYNC)
@@ -310,7 +311,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
             if node.answers_sync:
                 turn.waiting += count
         self._send_all(frames)
-        stamp = clock.now()
+        stamp = clock.sent_s(begin)
         turn.collecting = True
         deadline = stamp + self._collect_s
         recv, handle = bus.recv, self._handle

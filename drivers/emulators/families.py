@@ -1,4 +1,7 @@
-"""Emulated buses by family: the devices of a `BusPlan`, built from the same model tables as their drivers."""
+"""Emulated buses by family: the devices of a `BusPlan`, built from the same model tables as their drivers.
+
+Each imports what it builds, so that a bench loads the families it has.
+"""
 
 from __future__ import annotations
 
@@ -6,19 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from drivers.canopen import model as canopen
-from drivers.dbc import model as dbc
-from drivers.dynamixel import model as dynamixel
-from drivers.emulators.canservo_plan import canservo_plan
-from drivers.emulators.dbc_sensor import DbcSensorPlan
-from drivers.emulators.dynamixel_line import DynamixelLine
-from drivers.emulators.dynamixel_servo import EmulatedDynamixel
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
-from drivers.emulators.modbus_actuator import emulated_unit
-from drivers.emulators.scpi_instrument import ScpiInstrument
-from drivers.emulators.scpi_line import ScpiSerial, ScpiSocket
 from drivers.family import BusPlan, DevicePlan
-from drivers.modbus import model as modbus
-from drivers.scpi import model as scpi
 
 #: (host, bus, folder for sockets, whether CAN frames take their time) → the URI on which the devices listen.
 Emulate = Callable[[EmulatorHost, BusPlan, Path, bool], str]
@@ -38,6 +30,9 @@ def _canopen(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> st
 
 
 def _modbus(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    from drivers.emulators.modbus_actuator import emulated_unit
+    from drivers.modbus import model as modbus
+
     slaves = [
         emulated_unit(
             d.name,
@@ -53,6 +48,10 @@ def _modbus(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str
 
 
 def _scpi(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    from drivers.emulators.scpi_instrument import ScpiInstrument
+    from drivers.emulators.scpi_line import ScpiSerial, ScpiSocket
+    from drivers.scpi import model as scpi
+
     device = plan.devices[0]
     instrument = ScpiInstrument(device.name, scpi.load_model(device.model), host.plant, serial_number(device))
     if instrument.model.emulated_on == "tcp":
@@ -61,6 +60,10 @@ def _scpi(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
 
 
 def _dynamixel(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    from drivers.dynamixel import model as dynamixel
+    from drivers.emulators.dynamixel_line import DynamixelLine
+    from drivers.emulators.dynamixel_servo import EmulatedDynamixel
+
     servos = [
         EmulatedDynamixel(
             d.name,
@@ -76,6 +79,9 @@ def _dynamixel(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> 
 
 
 def _dbc(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    from drivers.dbc import model as dbc
+    from drivers.emulators.dbc_sensor import DbcSensorPlan
+
     seats = [
         DbcSensorPlan(d.name, d.address, dbc.load_model(d.model), serial_number(d)) for d in plan.devices
     ]
@@ -83,6 +89,8 @@ def _dbc(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
 
 
 def _canservo(host: EmulatorHost, plan: BusPlan, folder: Path, paced: bool) -> str:
+    from drivers.emulators.canservo_plan import canservo_plan
+
     nodes = [canservo_plan(d, plan.watchdog_s) for d in plan.devices]
     return host.can(plan.name, folder / f"{plan.name}.sock", plan.bitrate, nodes, paced=paced)
 

@@ -219,7 +219,7 @@ class EmulatorHost:
     def __init__(self, plant: Plant, on_power: PowerEvent = lambda *_: None) -> None:
         self.plant, self.loop = plant, EventLoop()
         self.around = Surroundings(plant, self.advance, on_power, self.loop)
-        self._begin_s = clock.now()
+        self._begin_s = self._reached_s = clock.now()
         self.frozen_s = (
             0.0  # time in which this process was not scheduled; its devices did not live through it
         )
@@ -251,8 +251,9 @@ class EmulatorHost:
         return self.line(bus, RtuLine(self.loop, self.advance, slaves, baudrate))
 
     def advance(self, now_s: float) -> None:
-        """Bring the plant to the present."""
-        self.plant.advance(now_s - self._begin_s)
+        """Bring the plant to the instant that is being worked on; it never goes back."""
+        self._reached_s = max(self._reached_s, now_s)
+        self.plant.advance(self._reached_s - self._begin_s)
 
     def _frozen(self, frozen_s: float) -> None:
         self.frozen_s += frozen_s

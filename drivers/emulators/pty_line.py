@@ -26,7 +26,7 @@ class PtyLine:
         tty.setraw(self._slave)
         os.set_blocking(self._master, False)
         self.path = os.ttyname(self._slave)
-        loop.watch(self._master, self._on_readable)
+        loop.watch(self._master, self._on_readable, self.uri)
 
     @property
     def uri(self) -> str:

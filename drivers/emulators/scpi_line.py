@@ -117,7 +117,7 @@ class ScpiSocket:
             master.setblocking(False)
             master.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._master = master
-            self._loop.watch(master, self._on_readable)
+            self._loop.watch(master, self._on_readable, self.uri)
 
     def _on_readable(self, now_s: float) -> None:
         if self._master is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers import clock
@@ -182,7 +182,7 @@ def test_a_knock_makes_time_wait_for_the_emulator(host: Host, page: Page) -> Non
     emulator = page.sit(emulator=True)
     page.hold(emulator, 100.5)
     host.time_s = 100.1
-    with clock.request():
+    with clock.request("unix:x"):
         pass
     host.time_s = 100.2
     assert page.now() == pytest.approx(100.1 + SLACK_S)
@@ -195,7 +195,7 @@ def test_a_request_holds_the_time_until_the_emulator_has_seen_to_it(host: Host, 
     emulator = page.sit(emulator=True)
     page.look(works=False)  # it looks, and nothing is there
     with clock.seat():
-        with clock.request():
+        with clock.request("unix:x"):
             pass
         page.hold(emulator, 100.5)  # it moved its hold before it found the request
         assert clock.wait_s(101.0) > 0
@@ -226,6 +226,36 @@ def test_nobody_waits_for_an_emulator_that_is_gone(host: Host, page: Page) -> No
     assert page.answered(page.answered_by())
 
 
+def test_a_request_says_when_it_was_sent_and_its_sender_stamps_with_that(host: Host, page: Page) -> None:
+    can, pty = clock.request("unix:/a"), clock.request("serial:/dev/pts/3")
+    begun_s = clock.now()
+    host.time_s = 100.0001
+    with can:
+        host.time_s = 100.0002  # sending takes its time
+    assert clock.sent_s(begun_s) == 100.0001
+    host.time_s = 100.0003
+    assert clock.sent_s(100.00015) == 100.0003  # nothing was sent since then
+    with pty:
+        pass
+    host.time_s = 100.0005
+    assert page.asked_s("unix:/a", page.now()) == 100.0001  # the emulator has the page mapped for itself
+    assert clock.asked_s("serial:/dev/pts/3", clock.now()) == 100.0003
+    assert clock.asked_s("unix:/b", clock.now()) == 100.0005
+    assert clock.asked_s("unix:/a", 100.00005) == 100.00005  # asked for an instant before it was sent
+    clock.join(None)
+    assert clock.asked_s("unix:/a", 100.0005) == 100.0005
+    assert clock.sent_s(begun_s) == 100.0005
+
+
+def test_of_more_lines_than_the_page_has_room_for_nothing_is_told(host: Host, page: Page) -> None:
+    for number in range(clock.LINES + 1):
+        with clock.request(f"unix:/{number}"):
+            pass
+    host.time_s += 0.0002
+    assert page.asked_s(f"unix:/{clock.LINES - 1}", page.now()) == 100.0
+    assert page.asked_s(f"unix:/{clock.LINES}", page.now()) == host.time_s
+
+
 def test_time_does_not_wait_for_a_stopped_process(host: Host, page: Page) -> None:
     seat = page.sit()
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -252,6 +282,7 @@ actions = st.lists(
 
 
 @given(actions)
+@settings(deadline=None)
 def test_it_never_goes_back_and_never_runs_ahead(actions: list[tuple[int, float, float]]) -> None:
     host = Host()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:

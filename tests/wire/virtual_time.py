@@ -63,8 +63,12 @@ class VirtualTime:
                 busy = True
                 heapq.heappop(loop._timers)[2](self.now())
 
-    def knock(self) -> None:
+    def knock(self, _address: str) -> float:
         self._written = True
+        return self.time_s
+
+    def asked_s(self, _address: str, now_s: float) -> float:
+        return now_s
 
     def answered_by(self) -> float:
         return 0.0
