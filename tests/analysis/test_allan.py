@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import allantools
 import numpy as np
 import pytest
@@ -268,3 +270,56 @@ def test_refusals() -> None:
         a.merge(b)
     with pytest.raises(AnalysisError, match="confidence"):
         allan_deviation(np.arange(9.0), 1.0, confidence=1.0)
+
+
+@pytest.mark.parametrize("points", [None, 1, 32])
+@pytest.mark.parametrize("signal", ["noise", "offset", "walk", "walk and noise", "step", "glitch", "tone"])
+def test_whole_numbers_against_whole_number_arithmetic(signal: str, points: int | None) -> None:
+    """Where the squares of the sums serve and where they would cost digits: the terms say the same, exactly."""
+    rng = np.random.default_rng(11)
+    n = 400_001
+    y = rng.integers(-50, 51, n)
+    if signal == "offset":
+        y += 1 << 30
+    elif signal == "walk":
+        y = np.cumsum(rng.integers(-1, 2, n))
+    elif signal == "walk and noise":
+        y += np.cumsum(rng.integers(-1, 2, n)) // 16
+    elif signal == "step":
+        y[n // 2 :] += 5000
+    elif signal == "glitch":
+        y[n // 2] += 1_000_000
+    elif signal == "tone":
+        y += np.rint(4000 * np.sin(np.arange(n) * 0.003)).astype(np.int64)
+    accumulator = AllanAccumulator(1.0, points_per_tau=points)
+    for block in np.split(y, [3, 150_000, 150_700, 160_000]):
+        accumulator.update(block)
+    result = accumulator.result()
+    phase = np.concatenate(([0], np.cumsum(y)))
+    for m, deviation, terms in zip(
+        result.m.tolist(), result.deviation.tolist(), result.terms.tolist(), strict=True
+    ):
+        sums = phase[m:] - phase[:-m]
+        term = (sums[m:] - sums[:-m])[:: 1 if points is None else max(1, m // points)]
+        assert len(term) == terms
+        mean = int(np.sum(term.astype(object) ** 2)) / terms if m > 1024 else int(np.sum(term**2)) / terms
+        assert deviation == pytest.approx(np.sqrt(mean / 2) / m, rel=2e-14)
+
+
+def test_a_constant_rate_has_no_deviation() -> None:
+    accumulator = AllanAccumulator(1.0)
+    accumulator.update(np.full(300_000, 0.1))
+    assert np.all(accumulator.result().deviation[:10] == 0.0)
+
+
+@pytest.mark.parametrize("kind", ["oadev", "mdev", "ohdev"])
+@pytest.mark.parametrize("points", [None, 32])
+def test_a_copy_goes_on_like_the_original(kind: Kind, points: int | None) -> None:
+    y = np.random.default_rng(12).standard_normal(600_000) + 3
+    accumulator = AllanAccumulator(1.0, kind, points_per_tau=points)
+    copied = AllanAccumulator(1.0, kind, points_per_tau=points)
+    for block in np.split(y, 4):
+        accumulator.update(block)
+        copied.update(block)
+        copied = pickle.loads(pickle.dumps(copied))
+    np.testing.assert_array_equal(copied.result().deviation, accumulator.result().deviation)

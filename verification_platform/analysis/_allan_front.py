@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ._allan_steps import Steps
 from .blocks import Float, buffers, refuse_not_finite
 
-_PIECE = 131072  # samples: in shorter ones the calls show
+_PIECE = 24 * 8192  # samples: in shorter ones the calls show
+_SPARSE = 997  # a prime: whatever repeats in the signal, its mean is met
 Sink = Callable[[list[Float], int], None]
 
 
@@ -39,6 +41,12 @@ class Front:
         self.begin = self.end = begin  # numbers of the first sample and of the next one
         self._form: tuple[int, ...] = ()
         self._steps: Steps | None = None
+        self._room: list[Float] = []
+        self._centred: Float | None = None  # where the samples go without their mean, if they do
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the views of buffers, which a copy would not share, and the buffers."""
+        return self.__dict__ | {"_form": (), "_steps": None, "_room": [], "_centred": None}
 
     def feed(self, samples: Float, sink: Sink) -> None:
         """Samples (n,) that follow. Raises NotFiniteError; the pieces in front of that sample have then been taken."""
@@ -71,30 +79,51 @@ class Front:
         """Count windows of x (n,) that do not lie in its first `old` samples and begin before `last`. The sample
         x[old] is number `end`.
         """
-        begin = self.end - old
-        form = len(x), old, last, begin % self.stride
+        begin, n = self.end - old, len(x)
+        form = n, old, last, begin % self.stride
         if self._steps is None or form != self._form:
-            self._form, self._steps = (
-                form,
-                Steps(
-                    len(x),
-                    1,
-                    self.limit,
-                    self.order,
-                    self.triangular,
-                    buffers(2, len(x)),
-                    old=old,
-                    last=last,
-                    keep=self.points,
-                    phase=begin,
-                ),
-            )
-        squares = self._steps.run(x)
-        first = self._steps.steps[0]
+            self._form, self._steps = form, self._cut(n, old, last, begin)
+        steps, centre = self._steps, 0.0
+        if self._centred is not None:
+            centre = _near_mean(x)
+            np.subtract(x, centre, self._centred)
+        squares = steps.run(x)
+        first = steps.steps[0]
         if not (first.terms and math.isfinite(squares[0])):
             refuse_not_finite(x, begin - self.begin)
-        for step, found in zip(self._steps.steps, squares, strict=True):
+        for step, found in zip(steps.steps, squares, strict=True):
             self.squares[step.m] += found
             self.terms[step.m] += step.terms
-        if self._steps.parts.n:
-            sink(self._steps.parts.of(x), begin + self._steps.first)
+        if steps.parts.n:
+            if centre and steps.sums is not None:
+                steps.sums += self.limit * centre
+            sink(steps.parts.of(x), begin + steps.first)
+
+    def _cut(self, n: int, old: int, last: int, begin: int) -> Steps:
+        if not self._room or len(self._room[0]) < n:
+            self._room = buffers(2, n)
+        one, two = self._room
+        plain = self.order == 1 and not self.triangular
+        centred = plain and last == n and old == self.halo <= n - old
+        self._centred = two[:n] if centred else None
+        return Steps(
+            n,
+            1,
+            self.limit,
+            self.order,
+            self.triangular,
+            (one, two),
+            array=self._centred,
+            old=old,
+            last=last,
+            keep=self.points,
+            phase=begin,
+            centred=centred,
+        )
+
+
+def _near_mean(x: Float) -> float:
+    """The mean of some samples of x (n,), from all over it; zero if it overflows or one of them is not finite."""
+    some = x[::_SPARSE]
+    mean = float(np.add.reduce(some)) / len(some)
+    return mean if math.isfinite(mean) else 0.0

@@ -12,6 +12,8 @@ and terms that straddle the seam.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -53,6 +55,11 @@ class Level:
         self._fill = self._done = 0
         self._form = 0, 0, 0
         self._rows: list[tuple[int, Steps]] = []
+
+    def __getstate__(self) -> tuple[None, dict[str, Any]]:
+        """Without the views of buffers, which a copy would not share."""
+        state = {name: getattr(self, name) for name in self.__slots__}
+        return None, state | {"_form": (0, 0, 0), "_rows": []}
 
     @property
     def head(self) -> Float:
@@ -163,6 +170,10 @@ class Chain:
         self.first_m, self.points, self.order, self.triangular = first_m, points, order, triangular
         self.levels: list[Level] = []
         self._scratch: Float = np.empty(0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the scratch."""
+        return self.__dict__ | {"_scratch": np.empty(0)}
 
     def stride(self, m: int) -> int:
         return 1 if self.points is None else max(1, m // self.points)
