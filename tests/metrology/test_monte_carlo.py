@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from verification_platform.metrology._input_distributions import Draws
 from verification_platform.metrology.budget import BudgetError
 from verification_platform.metrology.monte_carlo import (
     Arcsine,
@@ -165,6 +166,53 @@ def test_distributions_have_their_moments(q: Distribution) -> None:
     q.draw(np.random.default_rng(1), out)
     assert out.mean() == pytest.approx(q.mean, abs=5 * q.u / math.sqrt(out.size))
     assert out.std() == pytest.approx(q.u, rel=0.02)
+
+
+def test_inputs_drawn_together_are_those_drawn_one_by_one_to_the_last_bit() -> None:
+    inputs = [
+        Normal(3, 2),
+        Normal(0, 1),
+        UNIT,
+        Normal(-1e6, 1e-3),
+        ScaledT(2, 3, 7),
+        Triangular(0, 3),
+        Normal(1, 0),
+    ]
+    draws, rng = Draws(inputs, 1000), np.random.default_rng(6)
+    one_by_one, alone = np.random.default_rng(6), np.empty((len(inputs), 1000))
+    for _ in range(3):
+        for q, row in zip(inputs, alone, strict=True):
+            q.draw(one_by_one, row)
+        assert np.array_equal(draws(rng), alone)
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, -600.0, 800.0, 1e5, -1e9, 1e15])
+@pytest.mark.parametrize("u", [1.0, 1e-100, 1e100])
+def test_histogram_wherever_its_values_lie(mean: float, u: float) -> None:
+    """Near 0 values are summed and binned as they are, far from it less their mean."""
+    y = (mean + np.random.default_rng(7).standard_normal(50_000)) * u
+    histogram = Histogram(y[:20_000])
+    histogram.update(y)
+    assert 2800 < histogram.bins < 5800
+    about = y - y[0]  # exact
+    assert (histogram.mean - y[0]) / u == pytest.approx(about.mean() / u, rel=1e-12, abs=1e-15 * abs(mean))
+    assert histogram.u / u == pytest.approx(about.std(ddof=1) / u, rel=1e-10)
+    assert histogram.counts.sum() + sum(map(len, histogram.outside)) == len(y)
+    edges = histogram.low + np.arange(histogram.bins + 1) * (histogram.high - histogram.low) / histogram.bins
+    below = np.concatenate(([0], np.cumsum(histogram.counts)))
+    on_edge = np.isin(y, edges).sum()
+    assert np.abs(below - np.searchsorted(np.sort(y), edges)).max() <= on_edge
+
+
+def test_a_value_on_an_edge_is_counted_once() -> None:
+    y = np.random.default_rng(8).uniform(-1, 1, 8192)
+    histogram = Histogram(y)
+    edges = histogram.low + np.arange(histogram.bins + 1) * (histogram.high - histogram.low) / histogram.bins
+    histogram.update(edges)
+    assert histogram.counts.sum() + sum(map(len, histogram.outside)) == histogram.n == len(edges)
+    assert histogram.counts.max() <= 2
+    _, below = histogram._cumulated()
+    assert below[-1] == len(edges)
 
 
 def test_histogram_streams_and_merges() -> None:

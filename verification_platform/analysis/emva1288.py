@@ -157,29 +157,11 @@ def characterise(
     Raises AnalysisError for unequal lengths, unordered exposures or a camera that never saturates, and
     NotEnoughDataError below 3 exposures up to 70 % of saturation.
     """
-    light = as_block(exposures, "exposures")
-    refuse_not_finite(light, 0, "exposures")
-    if len(light) != len(bright) or len(dark) not in (1, len(bright)):
-        raise AnalysisError(f"{len(light)} exposures, {len(bright)} bright pairs and {len(dark)} dark ones")
-    if len(light) < 3 or np.any(np.diff(light) <= 0) or light[0] < 0:
-        raise AnalysisError("exposures must be at least 3, not negative and ascending")
-    darks = list(dark) * (len(bright) if len(dark) == 1 else 1)
+    light, darks = _matched(exposures, bright, dark)
     signal = np.array([b.mean_dn - d.mean_dn for b, d in zip(bright, darks, strict=True)])
     noise = np.array([b.variance_dn2 - d.variance_dn2 for b, d in zip(bright, darks, strict=True)])
-    top = int(np.argmax([b.variance_dn2 for b in bright]))
-    if top == len(bright) - 1:
-        raise AnalysisError("the variance still grows at the largest exposure: expose until saturation")
-    linear = np.flatnonzero(signal <= _FIT_SHARE * signal[top])
-    linear = linear[linear <= top]
-    if len(linear) < 3:
-        raise NotEnoughDataError(f"{len(linear)} exposures up to 70 % of saturation: three are needed")
-    gain = slope_through_origin(signal[linear], noise[linear])
-    if gain.value <= 0:
-        raise AnalysisError("the variance does not grow with the mean: no shot noise, K cannot be found")
-    responsivity = slope_through_origin(light[linear], signal[linear])
-    within = np.flatnonzero((signal >= _LINEARITY[0] * signal[top]) & (signal <= _LINEARITY[1] * signal[top]))
-    within = within[within <= top]
-
+    top = _saturation(bright)
+    gain, responsivity = _photon_transfer(light[: top + 1], signal[: top + 1], noise[: top + 1])
     # the dark noise of the camera is that of the shortest exposure; longer ones add dark current
     sigma_d, threshold_e, limited = _dark_noise(darks[0].variance_dn2, gain.value)
     efficiency = responsivity.value / gain.value if photons else None
@@ -201,11 +183,50 @@ def characterise(
         threshold_photons=threshold_e / efficiency if efficiency else None,
         dynamic_range=saturation_e / threshold_e,
         snr_max=math.sqrt(saturation_e),
-        linearity=linearity(light[within], signal[within]),
+        linearity=_linearity_within(light[: top + 1], signal[: top + 1]),
         dsnu_e=dsnu,
         prnu=prnu,
         dark_clipped_share=max(d.clipped_share for d in darks),
     )
+
+
+def _matched(
+    exposures: ArrayLike, bright: Sequence[PairMeans], dark: Sequence[PairMeans]
+) -> tuple[Float, list[PairMeans]]:
+    """The exposures, shape (n,), and n dark pairs; refuses what does not fit together."""
+    light = as_block(exposures, "exposures")
+    refuse_not_finite(light, 0, "exposures")
+    if len(light) != len(bright) or len(dark) not in (1, len(bright)):
+        raise AnalysisError(f"{len(light)} exposures, {len(bright)} bright pairs and {len(dark)} dark ones")
+    if len(light) < 3 or np.any(np.diff(light) <= 0) or light[0] < 0:
+        raise AnalysisError("exposures must be at least 3, not negative and ascending")
+    return light, list(dark) * (len(bright) if len(dark) == 1 else 1)
+
+
+def _saturation(bright: Sequence[PairMeans]) -> int:
+    """Index of the exposure with the largest variance: beyond it clipping takes the noise away."""
+    top = int(np.argmax([b.variance_dn2 for b in bright]))
+    if top == len(bright) - 1:
+        raise AnalysisError("the variance still grows at the largest exposure: expose until saturation")
+    return top
+
+
+def _photon_transfer(light: Float, signal: Float, noise: Float) -> tuple[Slope, Slope]:
+    """(K, R) over 0 … 70 % of saturation, the last exposure given; shapes (n,), dark subtracted."""
+    linear = np.flatnonzero(signal <= _FIT_SHARE * signal[-1])
+    if len(linear) < 3:
+        raise NotEnoughDataError(f"{len(linear)} exposures up to 70 % of saturation: three are needed")
+    gain = slope_through_origin(signal[linear], noise[linear])
+    if gain.value <= 0:
+        raise AnalysisError("the variance does not grow with the mean: no shot noise, K cannot be found")
+    return gain, slope_through_origin(light[linear], signal[linear])
+
+
+def _linearity_within(light: Float, signal: Float) -> Linearity:
+    """`linearity` over 5 … 95 % of saturation, the last exposure given; shapes (n,), dark subtracted."""
+    low, high = (share * signal[-1] for share in _LINEARITY)
+    within = np.flatnonzero((signal >= low) & (signal <= high))
+    return linearity(light[within], signal[within])
 
 
 def _dark_noise(dark_variance_dn2: float, gain: float) -> tuple[float, float, bool]:

@@ -25,6 +25,7 @@ from ._input_distributions import (
     Arcsine,
     CurvilinearTrapezoid,
     Distribution,
+    Draws,
     Normal,
     Rectangular,
     ScaledT,
@@ -96,11 +97,10 @@ def monte_carlo(
     """
     rng = np.random.default_rng(seed)
     mix = _mixing(inputs, correlation)
-    x = np.empty((len(inputs), _CHUNK))
+    draws = Draws(inputs, _CHUNK)
 
     def trial() -> Floats:
-        for row, distribution in zip(x, inputs, strict=True):
-            distribution.draw(rng, row)
+        x = draws(rng)
         y = np.asarray(f(x if mix is None else mix(x)), dtype=np.float64)
         if y.shape != (_CHUNK,):
             raise BudgetError(f"the model must return shape (n,), got {y.shape} for n = {_CHUNK}")
