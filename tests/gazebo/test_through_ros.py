@@ -58,7 +58,7 @@ def test_through_ros_it_recovers_the_truth(
     """Against the same plant on its built-in bodies: U covers what differs, noise and where in a cycle something happens.
 
     Both are others in every run, and U is for 95 %: were it exact, one of a run's dozen or two of values would be expected outside.
-    Many a U holds a bound and is wider: of the 306 values of 17 runs of SRV-STEP none was outside. So fewer than one in a hundred are
+    Many a U holds a bound and is wider: of the 288 values of 16 runs of SRV-STEP none was outside. So fewer than one in a hundred are
     (at 95 %), by which one or more in a run are no rarity (up to 17 %) but two are (1.5 %): one may lie outside, and not by far. On
     virtual time (test_runs.py) none may.
     """
