@@ -30,6 +30,7 @@ Complex = NDArray[np.complex128]
 # Samples transformed at a time. A call works the twiddle factors out anew, which takes as long as two segments:
 # the more segments share them the better, as long as windowed samples and transforms stay in the cache.
 _BATCH = 131072
+_BATCHES = 4  # batches between two looks for NaN
 _COSINES: dict[str, tuple[float, ...]] = {
     "rectangular": (1.0,),
     "hann": (0.5, 0.5),
@@ -126,8 +127,8 @@ class CrossSpectrum:
         self.n = 0
         self.segments = 0
         self._w = cosine_window(window, segment)
-        self._w_spectrum: Complex = np.fft.rfft(self._w)
-        self._ones = np.ones(self.hop)
+        self._w_low: Complex = np.fft.rfft(self._w)[: len(_COSINES[window])]  # its other bins are zero
+        self._averaging = np.full(self.hop, 1.0 / segment)
         self._next = -(-start // self.hop) * self.hop  # sample at which the next segment begins
         self._head: list[Float] = []  # the first segment + hop samples of each signal
         self._pending: list[Float] = []  # samples from `_next` on, or from `start` before the first segment
@@ -151,7 +152,7 @@ class CrossSpectrum:
             self._pending = [np.empty(0) for _ in signals]
             self._head = [np.empty(0) for _ in signals]
             self._squares = [np.zeros(self.segment + 2) for _ in signals]
-        step = max(self._batch * self.hop, self.segment + self.hop)
+        step = max(_BATCHES * self._batch * self.hop, self.segment + self.hop)
         for begin in range(0, len(signals[0]), step):
             end = min(begin + step, len(signals[0]))
             for signal, name in zip(signals, "xy", strict=False):
@@ -265,49 +266,42 @@ class CrossSpectrum:
             *spectra, work = buffers(len(signals) + 1, self._batch * 2 * bins)
             self._spectra = [s.view(np.complex128).reshape(self._batch, bins) for s in spectra]
             self._work = work[: self._batch * self.segment].reshape(self._batch, self.segment)
+        segments = [self._overlapping(signal, count) for signal in signals]
+        means = [self._means(signal, count) for signal in signals] if self.detrend else []
         for first in range(0, count, self._batch):
-            rows = min(self._batch, count - first)
-            spectra = [
-                self._rows(signal[first * self.hop :], rows, spectrum[:rows])
-                for signal, spectrum in zip(signals, self._spectra, strict=True)
-            ]
-            for spectrum, squares in zip(spectra, self._squares, strict=True):
+            batch = slice(first, min(first + self._batch, count))
+            rows = batch.stop - first
+            for k, spectra in enumerate(self._spectra):
+                work = np.multiply(segments[k][batch], self._w, out=self._work[:rows])
+                spectrum = np.fft.rfft(work, axis=1, out=spectra[:rows])
+                if self.detrend:
+                    # Of a window that is a sum of cosines, few bins are not zero: only those hold the mean.
+                    low = spectrum[:, : len(self._w_low)]
+                    np.subtract(low, means[k][batch] * self._w_low, out=low)
                 parts = spectrum.view(np.float64)
-                squares += np.einsum("kf,kf->f", parts, parts)
-            if len(spectra) == 2:
-                product = np.conjugate(spectra[0], out=spectra[0])
-                product *= spectra[1]
+                self._squares[k] += np.einsum("kf,kf->f", parts, parts)
+            if len(signals) == 2:
+                product = np.conjugate(self._spectra[0][:rows], out=self._spectra[0][:rows])
+                product *= self._spectra[1][:rows]
                 self._cross += np.add.reduce(product, axis=0)
         self.segments += count
         self._next += count * self.hop
 
-    def _rows(self, signal: Float, rows: int, out: Complex) -> Complex:
-        """Transforms of the first `rows` segments of a signal."""
-        segments = np.lib.stride_tricks.as_strided(
-            signal,
-            (rows, self.segment),
-            (self.hop * signal.strides[0], signal.strides[0]),
-            writeable=False,
+    def _overlapping(self, signal: Float, count: int) -> Float:
+        """The first `count` segments of a signal as rows of a view."""
+        (step,) = signal.strides
+        return np.lib.stride_tricks.as_strided(
+            signal, (count, self.segment), (self.hop * step, step), writeable=False
         )
-        work = np.multiply(segments, self._w, out=self._work[:rows])
-        np.fft.rfft(work, axis=1, out=out)
-        if self.detrend:
-            # Of a window that is a sum of cosines, few bins are not zero: taking the mean out costs only those.
-            bins = len(_COSINES[self.window])
-            out[:, :bins] -= self._means(signal, rows)[:, None] * self._w_spectrum[:bins]
-        return out
 
-    def _means(self, signal: Float, rows: int) -> Float:
-        """Means of the first `rows` segments; every sample is added up once if the hop divides the segment."""
+    def _means(self, signal: Float, count: int) -> Float:
+        """Means (count, 1) of the first segments; every sample is added up once if the hop divides the segment."""
         hops = self.segment // self.hop
         if hops * self.hop != self.segment:
-            return np.array([signal[k * self.hop :][: self.segment].mean() for k in range(rows)])
-        # A product with ones: np.add.reduce along rows takes three times as long.
-        sums = np.dot(signal[: (rows - 1 + hops) * self.hop].reshape(-1, self.hop), self._ones)
-        total = sums[:rows].copy()
-        for k in range(1, hops):
-            total += sums[k : k + rows]
-        return np.asarray(total / self.segment)
+            return np.mean(self._overlapping(signal, count), axis=1, keepdims=True)
+        # A product with ones / segment: np.add.reduce along rows takes three times as long.
+        parts = np.dot(signal[: (count - 1 + hops) * self.hop].reshape(-1, self.hop), self._averaging)
+        return np.asarray(sum(parts[k : k + count] for k in range(hops)))[:, None]
 
 
 def cosine_window(name: Window, n: int) -> Float:
