@@ -263,8 +263,8 @@ class CrossSpectrum:
             return
         if not self._spectra:
             bins = self.segment // 2 + 1
-            *spectra, work = buffers(len(signals) + 1, self._batch * 2 * bins)
-            self._spectra = [s.view(np.complex128).reshape(self._batch, bins) for s in spectra]
+            *rooms, work = buffers(len(signals) + 1, self._batch * 2 * bins)
+            self._spectra = [room.view(np.complex128).reshape(self._batch, bins) for room in rooms]
             self._work = work[: self._batch * self.segment].reshape(self._batch, self.segment)
         segments = [self._overlapping(signal, count) for signal in signals]
         means = [self._means(signal, count) for signal in signals] if self.detrend else []
@@ -298,7 +298,7 @@ class CrossSpectrum:
         """Means (count, 1) of the first segments; every sample is added up once if the hop divides the segment."""
         hops = self.segment // self.hop
         if hops * self.hop != self.segment:
-            return np.mean(self._overlapping(signal, count), axis=1, keepdims=True)
+            return np.asarray(self._overlapping(signal, count).mean(axis=1, keepdims=True))
         # A product with ones / segment: np.add.reduce along rows takes three times as long.
         parts = np.dot(signal[: (count - 1 + hops) * self.hop].reshape(-1, self.hop), self._averaging)
         return np.asarray(sum(parts[k : k + count] for k in range(hops)))[:, None]
