@@ -81,6 +81,21 @@ def test_any_partition_and_merge_tree_is_exact() -> None:
         np.testing.assert_array_equal(one.high, two.high)
 
 
+def test_samples_that_cease_to_be_extreme_are_counted() -> None:
+    """Blocks that lie wholly outside of what came before, on either side, and blocks far outside on both."""
+    rng = np.random.default_rng(5)
+    blocks = [rng.standard_normal(300) + shift for shift in (0, 100, -100, 200, -200)]
+    blocks += [rng.standard_normal(300) * scale for scale in (1e3, 1e200)]
+    sketch = QuantileSketch()
+    for count, block in enumerate(blocks, start=1):
+        sketch.update(block)
+        result, ordered = sketch.result(), np.sort(np.concatenate(blocks[:count]))
+        np.testing.assert_array_equal(result.low, ordered[:KEPT])
+        np.testing.assert_array_equal(result.high, ordered[-KEPT:])
+        bins = np.floor(ordered[KEPT:-KEPT] / result.width) - result.first
+        np.testing.assert_array_equal(result.counts, np.bincount(bins.astype(np.int64)))
+
+
 def test_share_below_inverts_quantile() -> None:
     x = np.random.default_rng(4).standard_normal(100_000)
     sketch = QuantileSketch()

@@ -15,11 +15,11 @@ from verification_platform.analysis.errors import (
 )
 from verification_platform.analysis.rainflow import (
     RainflowCounter,
-    RainflowResult,
     count_cycles,
     rainflow,
     rainflow_table,
 )
+from verification_platform.analysis.rainflow_result import RainflowResult
 
 ASTM = [-2, 1, -3, 5, -1, 3, -4, 4, -2]
 

@@ -19,9 +19,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from .blocks import Float, as_block, refuse_not_finite
+from .blocks import Float, Int, as_block, buffers, refuse_not_finite
 from .errors import AnalysisError, NotEnoughDataError
 
 BINS = 32768
@@ -40,7 +40,7 @@ class QuantileResult:
     n: int
     low: Float
     high: Float
-    counts: NDArray[np.int64]
+    counts: Int
     first: int
     width: float
 
@@ -106,10 +106,10 @@ class QuantileSketch:
         self._high: Float = np.empty(0)
         self._exponent = _MIN_EXPONENT  # bin width 2^exponent
         self._first = 0  # index of the first bin: bin i covers (first + i)·2^exponent …
-        self._counts: NDArray[np.int64] = np.zeros(BINS, dtype=np.int64)
+        self._counts: Int = np.zeros(BINS, dtype=np.int64)
         self._core_min, self._core_max = math.inf, -math.inf
-        self._scaled = np.empty(0)
-        self._keys: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._scaled, keys = buffers(2, _PIECE)
+        self._keys: Int = keys.view(np.int64)
 
     def update(self, samples: ArrayLike) -> None:
         """Samples (n,), any n. Raises NotFiniteError for NaN or infinity."""
@@ -154,32 +154,33 @@ class QuantileSketch:
         )
 
     def _add(self, piece: Float, low: float, high: float) -> None:
-        """Keep what belongs to the extremes and count the rest, also what is no longer extreme."""
+        """Keep what belongs to the extremes and count the rest, also what is no longer extreme.
+
+        low, high: the smallest and the largest sample of the piece.
+        """
         if len(self._low) < KEPT or len(self._high) < KEPT:
             piece, low, high = self._fill_extremes(piece)
-        elif low < self._low[-1] or high > self._high[0]:
-            inner = (piece >= self._low[-1]) & (piece <= self._high[0])
-            if low < self._low[-1]:
-                candidates = np.sort(
-                    np.concatenate((self._low, piece.take((piece < self._low[-1]).nonzero()[0])))
-                )
-                self._low, gone_low = candidates[:KEPT], candidates[KEPT:]
-            else:
-                gone_low = piece[:0]
-            if high > self._high[0]:
-                candidates = np.sort(
-                    np.concatenate((self._high, piece.take((piece > self._high[0]).nonzero()[0])))
-                )
-                self._high, gone_high = candidates[-KEPT:], candidates[:-KEPT]
-            else:
-                gone_high = piece[:0]
-            piece = np.concatenate((piece.take(inner.nonzero()[0]), gone_low, gone_high))
-            if not len(piece):
-                return
-            low, high = float(piece.min()), float(piece.max())
-        if len(piece):
-            self._make_room(low, high, _MIN_EXPONENT)
-            self._count(piece)
+            if len(piece):
+                self._make_room(low, high, _MIN_EXPONENT)
+                self._count(piece, np.empty(0, dtype=np.int64), piece[:0])
+            return
+        # As many samples cease to be extreme as there are new ones: they are counted in their places.
+        places: Int = np.empty(0, dtype=np.int64)
+        values: Float = np.empty(0)
+        new_low, new_high = low < self._low[-1], high > self._high[0]
+        if new_low:
+            places = (piece < self._low[-1]).nonzero()[0]
+            extremes = np.sort(np.concatenate((self._low, piece.take(places))))
+            self._low, values = extremes[:KEPT], extremes[KEPT:]
+            low, high = values[0], max(high, values[-1])
+        if new_high:
+            at = (piece > self._high[0]).nonzero()[0]
+            extremes = np.sort(np.concatenate((self._high, piece.take(at))))
+            self._high, gone = extremes[-KEPT:], extremes[:-KEPT]
+            low, high = min(low, gone[0]), gone[-1]
+            places, values = np.concatenate((places, at)), np.concatenate((values, gone))
+        self._make_room(float(low), float(high), _MIN_EXPONENT)
+        self._count(piece, places, values)
 
     def _fill_extremes(self, piece: Float) -> tuple[Float, float, float]:
         """While there are too few samples: sort all there are, fill the low list first, then the high one."""
@@ -206,6 +207,9 @@ class QuantileSketch:
             new += 1
         first = math.floor(math.ldexp(low, -new))
         last = math.floor(math.ldexp(high, -new))
+        if new == self._exponent and self._first <= first and last < self._first + BINS:
+            self._core_min, self._core_max = low, high  # there is room
+            return
         if self._core_min <= self._core_max:
             moved = np.zeros(BINS, dtype=np.int64)
             used = self._counts.nonzero()[0]
@@ -219,12 +223,13 @@ class QuantileSketch:
         self._first, self._exponent = first, new
         self._core_min, self._core_max = low, high
 
-    def _count(self, piece: Float) -> None:
-        n = len(piece)
-        if len(self._scaled) < n:
-            self._scaled, self._keys = np.empty(n), np.empty(n, dtype=np.int64)
-        scaled, keys = self._scaled[:n], self._keys[:n]
-        np.multiply(piece, math.ldexp(1.0, -self._exponent), out=scaled)
+    def _count(self, piece: Float, places: Int, values: Float) -> None:
+        """Count the samples of a piece, at `places` the values (m,) instead of those of the piece."""
+        scaled, keys = self._scaled[: len(piece)], self._keys[: len(piece)]
+        scale = math.ldexp(1.0, -self._exponent)
+        with np.errstate(over="ignore"):  # of samples that are replaced
+            np.multiply(piece, scale, out=scaled)
+        scaled[places] = values * scale
         np.floor(scaled, out=scaled)
         np.subtract(scaled, float(self._first), out=scaled)
         np.copyto(keys, scaled, casting="unsafe")

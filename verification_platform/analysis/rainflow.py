@@ -17,7 +17,6 @@ and so bounds the residue to 2·classes − 1 points.
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,61 +27,9 @@ from ._rainflow_elimination import Index, eliminate
 from .blocks import Float, Int, as_block, pieces
 from .damage import SNCurve
 from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
+from .rainflow_result import CycleTable, RainflowResult, Row, cycle_table
 
-_BUFFER = 65536  # turning points collected before loops are closed
-
-Row = tuple[Float, Float, Int, Int]  # ranges, means, start, end
-
-
-@dataclass(frozen=True, slots=True)
-class CycleTable:
-    """One row a cycle, in order of the later point: all arrays (n,).
-
-    count is 1 for a closed loop and 0.5 for a range of the residue; start and end are sample indices of the
-    two turning points (of the last sample, where a turning point is a plateau).
-    """
-
-    range: Float
-    mean: Float
-    count: Float
-    start: Int
-    end: Int
-
-    def __len__(self) -> int:
-        return len(self.range)
-
-
-@dataclass(frozen=True, slots=True)
-class RainflowResult:
-    """Counts of a signal; ranges and means in the unit of the signal.
-
-    counts: (bins,) cycles per range bin, bin k covering k·range_width <= range < (k+1)·range_width (half
-    cycles count 0.5). matrix: (bins, mean bins) or None; its column m covers (first_mean+m)·mean_width and up.
-    residue: values of the turning points left open. damage: Miner sum, or None without an S–N curve.
-    """
-
-    n_samples: int
-    cycles: float
-    range_width: float
-    counts: Float
-    mean_width: float | None
-    first_mean: int
-    matrix: Float | None
-    residue: Float
-    damage: float | None
-    table: CycleTable | None
-
-    @property
-    def range_edges(self) -> Float:
-        """(bins + 1,) edges of the range bins."""
-        return np.arange(len(self.counts) + 1, dtype=np.float64) * self.range_width
-
-    @property
-    def mean_edges(self) -> Float:
-        """(mean bins + 1,) edges of the columns of the matrix."""
-        if self.matrix is None or self.mean_width is None:
-            raise AnalysisError("no means were counted: give mean_width")
-        return (self.first_mean + np.arange(self.matrix.shape[1] + 1, dtype=np.float64)) * self.mean_width
+_BUFFER = 131072  # turning points collected before loops are closed
 
 
 class RainflowCounter:
@@ -188,7 +135,7 @@ class RainflowCounter:
             matrix=None if full._grid.mean_width is None else matrix,
             residue=_without_repeats(full._open_values() if full._size else np.array([self._last])),
             damage=None if self.damage_curve is None else full._damage + half._damage / 2.0,
-            table=_table(full._rows, half._rows) if self.keeps_table else None,
+            table=cycle_table(full._rows, half._rows) if self.keeps_table else None,
         )
 
     def _twin(self) -> RainflowCounter:
@@ -321,15 +268,6 @@ class RainflowCounter:
 def _without_repeats(values: Float) -> Float:
     changes = np.append(True, values[1:] != values[:-1])
     return values.take(changes.nonzero()[0])
-
-
-def _table(full: list[Row], half: list[Row]) -> CycleTable:
-    """Rows of closed loops and of half cycles as one table, in order of the later point."""
-    count = np.repeat([1.0, 0.5], [sum(len(row[0]) for row in full), sum(len(row[0]) for row in half)])
-    none: Row = (np.empty(0), np.empty(0), np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
-    ranges, means, start, end = (np.concatenate(column) for column in zip(none, *full, *half, strict=True))
-    order = np.lexsort((-start, end))
-    return CycleTable(ranges[order], means[order], count[order], start[order], end[order])
 
 
 def rainflow(

@@ -21,13 +21,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .blocks import Float, as_block, refuse_not_finite
+from .blocks import Float, as_block, buffers, refuse_not_finite
 from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
 
 Window = Literal["hann", "rectangular", "flattop"]
 Complex = NDArray[np.complex128]
 
-_BATCH = 65536  # samples transformed at a time: window, transforms and products stay in the cache
+# Samples transformed at a time. A call works the twiddle factors out anew, which takes as long as two segments:
+# the more segments share them the better, as long as windowed samples and transforms stay in the cache.
+_BATCH = 131072
+_BATCHES = 4  # batches between two looks for NaN
 _COSINES: dict[str, tuple[float, ...]] = {
     "rectangular": (1.0,),
     "hann": (0.5, 0.5),
@@ -124,14 +127,16 @@ class CrossSpectrum:
         self.n = 0
         self.segments = 0
         self._w = cosine_window(window, segment)
-        self._w_spectrum: Complex = np.fft.rfft(self._w)
+        self._w_low: Complex = np.fft.rfft(self._w)[: len(_COSINES[window])]  # its other bins are zero
+        self._averaging = np.full(self.hop, 1.0 / segment)
         self._next = -(-start // self.hop) * self.hop  # sample at which the next segment begins
         self._head: list[Float] = []  # the first segment + hop samples of each signal
         self._pending: list[Float] = []  # samples from `_next` on, or from `start` before the first segment
         self._squares: list[Float] = []  # sums of squares of real and imaginary parts, of x and of y
         self._cross: Complex = np.zeros(segment // 2 + 1, dtype=np.complex128)
+        self._batch = max(1, _BATCH // segment)  # segments transformed at a time
         self._spectra: list[Complex] = []
-        self._work: Float = np.empty(0)
+        self._work: Float = np.empty((0, segment))
 
     def update(self, x: ArrayLike, y: ArrayLike | None = None) -> None:
         """Samples (n,) that follow the ones before without a gap; always one signal or always two.
@@ -147,12 +152,12 @@ class CrossSpectrum:
             self._pending = [np.empty(0) for _ in signals]
             self._head = [np.empty(0) for _ in signals]
             self._squares = [np.zeros(self.segment + 2) for _ in signals]
-        step = max(8 * _BATCH, self.segment)
-        for at in range(0, len(signals[0]), step):
-            pieces = [signal[at : at + step] for signal in signals]
-            for piece, name in zip(pieces, "xy", strict=False):
-                refuse_not_finite(piece, self.n, name)
-            self._feed(pieces)
+        step = max(_BATCHES * self._batch * self.hop, self.segment + self.hop)
+        for begin in range(0, len(signals[0]), step):
+            end = min(begin + step, len(signals[0]))
+            for signal, name in zip(signals, "xy", strict=False):
+                refuse_not_finite(signal[begin:end], self.n, name)
+            self._feed([signal[:end] for signal in signals], begin)
 
     def merge(self, later: CrossSpectrum) -> None:
         """Append the piece of recording that follows this one without a gap. `later` is left as it was.
@@ -220,83 +225,83 @@ class CrossSpectrum:
     def _settings(self) -> tuple[object, ...]:
         return self.fs_hz, self.segment, self.hop, self.window, self.detrend
 
-    def _feed(self, pieces: list[Float]) -> None:
-        length, waiting = len(pieces[0]), len(self._pending[0])
+    def _feed(self, signals: list[Float], begin: int) -> None:
+        """Go on from sample `begin` of a block to its end; the calls before have fed what is in front."""
         if len(self._head[0]) < self.segment + self.hop:
             missing = self.segment + self.hop - len(self._head[0])
-            self._head = [np.append(h, p[:missing]) for h, p in zip(self._head, pieces, strict=True)]
-        edge = self.start + self.n  # sample at which the pieces begin
-        self.n += length
-        # Segments that begin before the pieces: joined with as much of the pieces as they need.
-        skip = self._next - (edge - waiting)
-        joined = [np.append(w, p[: self.segment]) for w, p in zip(self._pending, pieces, strict=True)]
-        before = max(0, -(-(edge - self._next) // self.hop))
+            self._head = [np.append(h, s[begin:][:missing]) for h, s in zip(self._head, signals, strict=True)]
+        first, length = self.start + self.n - begin, len(signals[0])  # the block begins at sample `first`
+        self.n += length - begin
+        if begin == 0 and not self._feed_across(signals, first):
+            return
+        skip = self._next - first
+        self._transform([s[skip:] for s in signals], (length - skip - self.segment) // self.hop + 1)
+        if self.segments:
+            self._pending = [s[self._next - first :].copy() for s in signals]
+        else:
+            self._pending = [np.append(w, s) for w, s in zip(self._pending, signals, strict=True)]
+
+    def _feed_across(self, signals: list[Float], first: int) -> bool:
+        """Transform the segments that begin before a block, whose first sample is number `first`: samples that
+        wait joined with as much of the block as they need. Whether the block was long enough to end them all.
+        """
+        waiting = len(self._pending[0])
+        skip = self._next - (first - waiting)
+        joined = [np.append(w, s[: self.segment]) for w, s in zip(self._pending, signals, strict=True)]
+        before = max(0, -(-(first - self._next) // self.hop))
         fits = (len(joined[0]) - skip - self.segment) // self.hop + 1
         count = max(0, min(before, fits))
-        self._transform([signal[skip:] for signal in joined], count)
-        if count < before:  # the pieces were too short to end them
+        self._transform([s[skip:] for s in joined], count)
+        if count < before:
             keep = skip + count * self.hop if self.segments else 0
-            self._pending = [np.append(w, p)[keep:] for w, p in zip(self._pending, pieces, strict=True)]
-            return
-        # Segments that begin in the pieces, in place.
-        skip = self._next - edge
-        count = max(0, (length - skip - self.segment) // self.hop + 1)
-        self._transform([piece[skip:] for piece in pieces], count)
-        if self.segments:
-            self._pending = [piece[self._next - edge :].copy() for piece in pieces]
-        else:
-            self._pending = [np.append(w, p) for w, p in zip(self._pending, pieces, strict=True)]
+            self._pending = [np.append(w, s)[keep:] for w, s in zip(self._pending, signals, strict=True)]
+        return count == before
 
     def _transform(self, signals: list[Float], count: int) -> None:
         """Add the spectra of the first `count` segments of the signals."""
-        batch = max(1, _BATCH // self.segment)
-        if len(self._work) < batch * self.segment:
+        if count <= 0:
+            return
+        if not self._spectra:
             bins = self.segment // 2 + 1
-            self._work = np.empty(batch * self.segment)
-            self._spectra = [np.empty((batch, bins), dtype=np.complex128) for _ in signals]
-        for first in range(0, count, batch):
-            rows = min(batch, count - first)
-            spectra = [
-                self._rows(signal[first * self.hop :], rows, spectrum[:rows])
-                for signal, spectrum in zip(signals, self._spectra, strict=True)
-            ]
-            for spectrum, squares in zip(spectra, self._squares, strict=True):
+            *rooms, work = buffers(len(signals) + 1, self._batch * 2 * bins)
+            self._spectra = [room.view(np.complex128).reshape(self._batch, bins) for room in rooms]
+            self._work = work[: self._batch * self.segment].reshape(self._batch, self.segment)
+        segments = [self._overlapping(signal, count) for signal in signals]
+        means = [self._means(signal, count) for signal in signals] if self.detrend else []
+        for first in range(0, count, self._batch):
+            batch = slice(first, min(first + self._batch, count))
+            rows = batch.stop - first
+            for k, spectra in enumerate(self._spectra):
+                work = np.multiply(segments[k][batch], self._w, out=self._work[:rows])
+                spectrum = np.fft.rfft(work, axis=1, out=spectra[:rows])
+                if self.detrend:
+                    # Of a window that is a sum of cosines, few bins are not zero: only those hold the mean.
+                    low = spectrum[:, : len(self._w_low)]
+                    np.subtract(low, means[k][batch] * self._w_low, out=low)
                 parts = spectrum.view(np.float64)
-                squares += np.einsum("kf,kf->f", parts, parts)
-            if len(spectra) == 2:
-                product = np.conjugate(spectra[0], out=spectra[0])
-                product *= spectra[1]
+                self._squares[k] += np.einsum("kf,kf->f", parts, parts)
+            if len(signals) == 2:
+                product = np.conjugate(self._spectra[0][:rows], out=self._spectra[0][:rows])
+                product *= self._spectra[1][:rows]
                 self._cross += np.add.reduce(product, axis=0)
         self.segments += count
         self._next += count * self.hop
 
-    def _rows(self, signal: Float, rows: int, out: Complex) -> Complex:
-        """Transforms of the first `rows` segments of a signal."""
-        segments = np.lib.stride_tricks.as_strided(
-            signal,
-            (rows, self.segment),
-            (self.hop * signal.strides[0], signal.strides[0]),
-            writeable=False,
+    def _overlapping(self, signal: Float, count: int) -> Float:
+        """The first `count` segments of a signal as rows of a view."""
+        (step,) = signal.strides
+        return np.lib.stride_tricks.as_strided(
+            signal, (count, self.segment), (self.hop * step, step), writeable=False
         )
-        work = self._work[: rows * self.segment].reshape(rows, self.segment)
-        np.multiply(segments, self._w, out=work)
-        np.fft.rfft(work, axis=1, out=out)
-        if self.detrend:
-            # Of a window that is a sum of cosines, few bins are not zero: taking the mean out costs only those.
-            bins = len(_COSINES[self.window])
-            out[:, :bins] -= self._means(signal, rows)[:, None] * self._w_spectrum[:bins]
-        return out
 
-    def _means(self, signal: Float, rows: int) -> Float:
-        """Means of the first `rows` segments; every sample is added up once if the hop divides the segment."""
+    def _means(self, signal: Float, count: int) -> Float:
+        """Means (count, 1) of the first segments; every sample is added up once if the hop divides the segment."""
         hops = self.segment // self.hop
         if hops * self.hop != self.segment:
-            return np.array([signal[k * self.hop :][: self.segment].mean() for k in range(rows)])
-        sums = np.add.reduce(signal[: (rows - 1 + hops) * self.hop].reshape(-1, self.hop), axis=1)
-        total = sums[:rows].copy()
-        for k in range(1, hops):
-            total += sums[k : k + rows]
-        return np.asarray(total / self.segment)
+            return np.asarray(self._overlapping(signal, count).mean(axis=1, keepdims=True))
+        # A product with ones / segment: np.add.reduce along rows takes three times as long.
+        parts = np.dot(signal[: (count - 1 + hops) * self.hop].reshape(-1, self.hop), self._averaging)
+        return np.asarray(sum(parts[k : k + count] for k in range(hops)))[:, None]
 
 
 def cosine_window(name: Window, n: int) -> Float:
