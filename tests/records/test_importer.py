@@ -282,6 +282,7 @@ def test_export_and_import_keep_every_bit(tmp_path: Path, recorded: Callable[...
             tmp_path / f"back-{group}",
         )
         after = open_recording(out)
+        assert after.attributes.items() >= before.attributes.items()
         for old, new in zip(before.segments(), after.segments(), strict=True):
             assert old.tag == new.tag
             x, y = old.read(*before.groups[group]), new.read(*before.groups[group])
@@ -306,6 +307,21 @@ def test_export_leaves_flagged_samples_empty(tmp_path: Path, recorded: Callable[
         [tmp_path / "csv/samples-can0.csv"], tmp_path / "csv/mapping-can0.toml", tmp_path / "back"
     )
     assert open_recording(back).integrity().not_good == {"input_angle": 1, "output_angle": 1}
+
+
+def test_exported_attributes_may_be_nested(tmp_path: Path, recorded: Callable[..., Any]) -> None:
+    attributes = {
+        "accelerations": {"drive": 500.0, "load": None},
+        "axes": ["drive", 'Lastmotor "B"'],
+        "note": None,
+    }
+    recorded(tmp_path / "samples", [20], [10], attributes=attributes)
+    export_csv(tmp_path, tmp_path / "csv")
+    back = import_files(
+        [tmp_path / "csv/samples-can0.csv"], tmp_path / "csv/mapping-can0.toml", tmp_path / "back"
+    )
+    kept = {"accelerations": {"drive": 500.0}, "axes": ["drive", 'Lastmotor "B"']}
+    assert open_recording(back).attributes.items() >= kept.items()
 
 
 def test_other_export_formats_are_refused(tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ def rounded(value: float, U: float, digits: int = 2) -> tuple[str, str]:
     ('0.934', '0.038')
     >>> rounded(15012.3, 131.0)
     ('15010', '130')
+    >>> rounded(-0.3, 14.0)
+    ('0', '14')
     """
     if not math.isfinite(value):
         return ("–", "–")
@@ -29,4 +31,5 @@ def rounded(value: float, U: float, digits: int = 2) -> tuple[str, str]:
         shown_U = math.ceil(U / 10.0**place) * 10.0**place
     place = math.floor(math.log10(shown_U)) - digits + 1  # 0.0996 becomes 0.10, one place up
     decimals = max(0, -place)
-    return (f"{round(value, -place):.{decimals}f}", f"{round(shown_U, -place):.{decimals}f}")
+    shown = round(value, -place) + 0.0  # a zero has no sign
+    return (f"{shown:.{decimals}f}", f"{round(shown_U, -place):.{decimals}f}")

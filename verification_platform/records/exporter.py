@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -90,7 +90,12 @@ def _write_segments(recording: McapRecording, path: Path) -> Path:
 
 
 def _toml(value: object) -> str:
-    """A TOML value; JSON's spelling of texts, numbers and true/false is TOML's."""
+    """A TOML value; JSON's spelling of texts, numbers and true/false is TOML's, which has no null: it is left out."""
+    if isinstance(value, Mapping):
+        pairs = (f"{_toml(str(key))} = {_toml(item)}" for key, item in value.items() if item is not None)
+        return f"{{ {', '.join(pairs)} }}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_toml(item) for item in value if item is not None)}]"
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -128,9 +133,12 @@ def _write_mapping(recording: McapRecording, group: str, path: Path) -> Path:
     for segment in recording.segments():
         if group in segment.rows and segment.rows[group][0] < segment.rows[group][1]:
             first, last = recording.lines(segment, group)
-            tag = ", ".join(f"{_toml(key)} = {_toml(value)}" for key, value in segment.tag.items())
-            lines += ["[[segment]]", f"rows = [{first}, {last}]", f"tag = {{ {tag} }}"]
+            lines += ["[[segment]]", f"rows = [{first}, {last}]", f"tag = {_toml(segment.tag)}"]
     lines += ["[fixture]"]
     lines += [f"{name} = {getattr(recording.fixture, name)!r}" for name in recording.fixture.__slots__]
+    lines += ["[attributes]"]
+    lines += [
+        f"{_toml(name)} = {_toml(value)}" for name, value in recording.attributes.items() if value is not None
+    ]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
