@@ -118,7 +118,7 @@ class BusRunner:
         self._delivery = Delivery(
             group.name, group.channels, block_rows, on_block, urgent=urgent, trip=self.trip
         )
-        self._time = Timekeeper(group.period_s)
+        self._time = Timekeeper(group.name, group.period_s)
 
     # ── any thread ──
 
@@ -231,14 +231,7 @@ class BusRunner:
             self._end()
 
     def _begin(self) -> None:
-        try:
-            self.warning = self._time.claim(self._priority, self._processor)
-        except OSError as error:
-            raise CommandRefused(
-                self.group.name,
-                f"processor {self._processor} is not to be had ({error.strerror})",
-                "correct 'processor' of the bus in the bench file",
-            ) from error
+        self.warning = self._time.claim(self._priority, self._processor)
         if self.warning:
             log.warning("bus %s: %s", self.group.name, self.warning)
         self.identities = tuple(self.group.open())

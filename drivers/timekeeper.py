@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from drivers import clock
-from drivers.device import CycleStatistics
+from drivers.device import CommandRefused, CycleStatistics
 from drivers.lateness import Lateness, percentile
 from drivers.realtime import keep_time
 from drivers.schedule import Schedule
 
 
 class Timekeeper:
-    """Cycles of `period_s`, the first of which is due at `start`."""
+    """Cycles of the bus `name`, every `period_s`; the first is due at `start`."""
 
-    def __init__(self, period_s: float) -> None:
-        self._period_s, self._realtime = period_s, False
+    def __init__(self, name: str, period_s: float) -> None:
+        self._name, self._period_s, self._realtime = name, period_s, False
         self.start()
 
     def claim(self, priority: int, processor: int | None) -> str | None:
-        """Set up the calling thread (`realtime.keep_time`); returns None, or why it may miss cycles. Raises OSError."""
-        warning = keep_time(priority, self._period_s, processor)
+        """Set up the calling thread (`realtime.keep_time`); returns None, or why it may miss cycles. Raises CommandRefused."""
+        try:
+            warning = keep_time(priority, self._period_s, processor)
+        except OSError as error:
+            what = f"processor {processor} is not to be had ({error.strerror})"
+            hint = "correct 'processor' of the bus in the bench file"
+            raise CommandRefused(self._name, what, hint) from error
         self._realtime = warning is None
         return warning
 

@@ -55,6 +55,7 @@ from drivers.device import (
 from drivers.family import Column
 from drivers.group import CanGroup
 from drivers.realtime import AwakeClock
+from drivers.timekeeper import Timekeeper
 
 MASTER = 127
 #: More than this leaves no room for SDO, EMCY and repetition of disturbed frames.
@@ -209,17 +210,15 @@ class CanopenGroup(CanGroup[CanopenNode]):
         drive = self._drive(device)
         drive.begin_homing()
         longest_s = drive.model.homing.longest_s if drive.model.homing is not None else 0.0
-        due = clock.now()
-        until = due + longest_s
+        time = Timekeeper(self._name, self._period_s)
+        until = clock.now() + longest_s
         try:
             while not drive.homed:
-                if clock.now() > until:
+                if time.await_cycle() > until:
                     raise TransportTimeout(device, f"homing was not done after {longest_s:g} s")
                 reason = allowed(self.cycle({}))
                 if reason is not None:
                     raise CommandRefused(device, f"homing is not allowed: {reason}")
-                due = max(due + self._period_s, clock.now())
-                clock.sleep_until(due)
         finally:
             self.safe_stop()
             drive.end_homing()
@@ -268,16 +267,16 @@ class CanopenGroup(CanGroup[CanopenNode]):
 
     def _quick_stop(self, drives: Sequence[Cia402Drive]) -> None:
         """Until all stand still by their own feedback, or the time of their tables is up."""
-        due = clock.now()
+        time = Timekeeper(self._name, self._period_s)
         longest_s = max((d.model.quick_stop.longest_s for d in drives if d.model.quick_stop), default=0.0)
-        until = due + longest_s
-        while clock.now() < until and not all(drive.at_rest or drive.lost for drive in drives):
+        until = clock.now() + longest_s
+        while (
+            not all(drive.at_rest or drive.lost for drive in drives) and (now := time.await_cycle()) < until
+        ):
             self._drain()
-            self._beat_if_due(clock.now())
+            self._beat_if_due(now)
             self._round.barriers.clear()
             self._exchange({})
-            due += self._period_s
-            clock.sleep_until(due)
 
     def close(self) -> None:
         """Torque off, watchdogs disarmed, nodes pre-operational, bus closed. Never raises."""
