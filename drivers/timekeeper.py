@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+
 from drivers import clock
 from drivers.device import CommandRefused, CycleStatistics
 from drivers.lateness import Lateness, percentile
 from drivers.realtime import keep_time
 from drivers.schedule import Schedule
+
+log = logging.getLogger(__name__)
 
 
 class Timekeeper:
@@ -24,6 +28,8 @@ class Timekeeper:
             what = f"processor {processor} is not to be had ({error.strerror})"
             hint = "correct 'processor' of the bus in the bench file"
             raise CommandRefused(self._name, what, hint) from error
+        if warning is not None:
+            log.warning("bus %s: %s", self._name, warning)
         self._realtime = warning is None
         return warning
 

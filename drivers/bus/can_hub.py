@@ -71,11 +71,6 @@ class HubStatistics:
 _BITS = tuple(wire_bits(n) for n in range(9))
 
 
-def _bits(frame: Frame) -> int:
-    _, data, extended, remote, _, _ = frame
-    return wire_bits(len(data), extended, remote) if extended or remote else _BITS[len(data)]
-
-
 def _nothing() -> None:
     return
 
@@ -160,7 +155,7 @@ class CanHub:
                 self._pump_paced(now_s)
             else:
                 while (won := self._arbitrate()) is not None:
-                    self._broadcast(*won, now_s)
+                    self._broadcast(won[0], won[1], now_s)
         finally:
             self._pumping = False
             self.on_idle()
@@ -182,7 +177,9 @@ class CanHub:
                 won = self._arbitrate()
                 if won is None:
                     return
-                self._in_flight = (now_s + _bits(won[1]) / self.bitrate, *won)
+                seat, frame = won
+                bits = wire_bits(len(frame.data), frame.extended, frame.remote)
+                self._in_flight = now_s + bits / self.bitrate, seat, frame
             end, seat, frame = self._in_flight
             if end > now_s:
                 return
@@ -203,8 +200,9 @@ class CanHub:
                 heapq.heapreplace(heads, (queue[0].can_id, place, seat))
             else:
                 heapq.heappop(heads)
+            _, data, extended, remote, _, _ = frame
             self._frames += 1
-            self._bits += _bits(frame)
+            self._bits += wire_bits(len(data), extended, remote) if extended or remote else _BITS[len(data)]
             return seat, frame
         return None
 

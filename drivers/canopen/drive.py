@@ -2,8 +2,7 @@
 
 A set-point is sent as the operation that the model table names for its mode: cyclic synchronous (CSP, CSV, CST), or
 profile (PP, PV, PT) for drives that have nothing else (6502h is read at start). In PV and PT the drive follows a
-set-point that moves a little every cycle, its own ramps set steeper; in PP each new set-point is handed over by the handshake of
-CiA 402-2 (new set-point ↑, acknowledge, new set-point ↓, acknowledge gone), and the next one is the newest there is.
+set-point that moves a little every cycle, its own ramps set steeper; in PP each new one is handed over (`handshake`).
 
 Torque is refused until the drive's own watchdog stands: consumer heartbeat time 1016h on the master's
 heartbeat, and abort connection option 6007h, both written and read back. When the master dies the drive
@@ -26,12 +25,13 @@ from drivers.canopen.cia402 import (
     device_state,
     state_of,
 )
-from drivers.canopen.codec import RPDO_BASE, SdoAbort, wrap_i32
+from drivers.canopen.codec import RPDO_BASE, SdoAbort
 from drivers.canopen.drive_setup import DriveSetup
 from drivers.canopen.error_codes import error_text
 from drivers.canopen.handshake import Handshake
 from drivers.canopen.model import CanopenModel
 from drivers.canopen.node import CanopenNode
+from drivers.canopen.targets import Targets
 from drivers.device import (
     Command,
     CommandRefused,
@@ -58,7 +58,7 @@ _PP, _HM, _QUICK_STOP, _HALT, _START_HOMING = (
     int(Control.HALT),
     int(Control.START_HOMING),
 )
-_POSITION, _VELOCITY, _TORQUE = Mode.POSITION, Mode.VELOCITY, Mode.TORQUE
+_TORQUE = Mode.TORQUE
 
 
 class Cia402Drive(CanopenNode):
@@ -77,12 +77,8 @@ class Cia402Drive(CanopenNode):
         enable_timeout_s: float = 1.0,
     ) -> None:
         super().__init__(name, node, model, serial)
-        limits = limits or {}
-        self.limits = {
-            Mode.POSITION: math.inf,
-            Mode.VELOCITY: min(model.max_speed_rad_s, limits.get(Mode.VELOCITY, math.inf)),
-            Mode.TORQUE: min(model.max_torque, limits.get(Mode.TORQUE, math.inf)),
-        }
+        self._targets = Targets(name, model, limits or {})
+        self.limits = self._targets.limits
         self.armed = False
         self.power_state: State | None = None
         self.mode_display = 0
@@ -91,7 +87,6 @@ class Cia402Drive(CanopenNode):
         self._mode = Mode.VELOCITY  # whose set-point object is sent
         self._was_enabled = False
         self._enable_timeout_s, self._enable_until_s = enable_timeout_s, math.inf
-        self._last_target: float | None = None
         self.wants_cause = False  # 603Fh is to be asked for
         self._fault_since_s: float | None = None
         self._statusword = 0
@@ -102,12 +97,10 @@ class Cia402Drive(CanopenNode):
             mode: (RPDO_BASE[n] + node, model.layout(names))
             for n, (mode, names) in enumerate(model.rpdos.items())
         }
-        self._digits = {mode: scaled.digit for mode, scaled in model.targets.items()}
         # By TPDO, where in it: mode display, statusword.
         self._places = tuple(
             (_place(names, "mode_display"), _place(names, "statusword")) for names in model.tpdos
         )
-        self._cycle_s = 0.0
 
     # ── capabilities ──
 
@@ -163,14 +156,15 @@ class Cia402Drive(CanopenNode):
         self._operation = None if mode is None else self.model.operations[mode]
 
     def _begin_walk(self) -> None:
-        self._was_enabled, self._last_target = False, None
+        self._was_enabled = False
+        self._targets.restart()
         self._handshake.restart()
         self._halted = self._quick_stopping = False
         self._enable_until_s = math.inf  # set by the next cycle: only the cycle knows the time
 
     def disable(self) -> None:
         self._want(None)
-        self._last_target = None
+        self._targets.restart()
 
     def halt(self, on: bool) -> None:
         """Profile modes and homing: stop on the drive's ramp and stay enabled, or go on (controlword bit 8)."""
@@ -229,7 +223,7 @@ class Cia402Drive(CanopenNode):
     def prepare(self, cycle_s: float) -> None:
         """As every node, and what is in `drive_setup`. Raises DeviceFault if it stays faulty."""
         super().prepare(cycle_s)
-        self._cycle_s = cycle_s
+        self._targets.cycle_s = cycle_s
         self.power_state = DriveSetup(self.name, self.model, self.sdo).run(cycle_s, self.limits)
         self._want(None)
         self._fault_since_s = None
@@ -247,10 +241,12 @@ class Cia402Drive(CanopenNode):
             self._enable_until_s = now_s + self._enable_timeout_s
         enabled = state is _ENABLED and wanted is not None and self.mode_display == wanted
         moves = enabled and command is not None and wanted is not _HM
-        target = self._checked(command) if moves and command is not None else self._resting_target(state)
-        digits = round(target / self._digits[self._mode])
-        if self._mode is _POSITION:
-            digits = wrap_i32(digits)
+        if moves and command is not None:
+            digits = self._targets.checked(command, self._wanted, self.values["position"])
+        elif self._mode is _TORQUE and state is not _ENABLED:
+            digits = 0
+        else:
+            digits = self._targets.resting(self._mode, self.values[self._mode.value])
         word = controlword_towards(state, wanted is not None)
         if self._quick_stopping and self.torque_may_flow:
             word = _QUICK_STOP
@@ -264,41 +260,6 @@ class Cia402Drive(CanopenNode):
             word |= _HALT
         can_id, layout = self._rpdo[self._mode]
         return Frame(can_id, layout.pack(word, wanted or self.model.operations[self._mode], digits))
-
-    def _checked(self, command: Command) -> float:
-        if command.mode is not self._wanted:
-            raise CommandRefused(
-                self.name, f"a {command.mode} set-point while it is enabled for {self._wanted}"
-            )
-        if command.mode is not _POSITION:
-            if not abs(command.value) <= self.limits[command.mode]:
-                raise CommandRefused(
-                    self.name,
-                    f"{command.mode} set-point {command.value:g} exceeds {self.limits[command.mode]:g}",
-                )
-        else:
-            last = self.values["position"] if self._last_target is None else self._last_target
-            step = self.limits[_VELOCITY] * self._cycle_s
-            if (
-                not abs(command.value - last) <= 4.0 * step
-            ):  # the set-point may have skipped cycles, but never jumps
-                raise CommandRefused(
-                    self.name, f"position set-point jumps by {command.value - last:g} rad in one cycle"
-                )
-        self._last_target = command.value
-        return command.value
-
-    def _resting_target(self, state: State) -> float:
-        """A set-point that changes nothing, so that the moment of enabling is without a bump."""
-        if self._mode is _TORQUE and state is not _ENABLED:
-            return 0.0
-        value = self.values[self._mode.value]
-        if math.isnan(value):
-            return 0.0
-        if self._mode is _POSITION:
-            return value
-        limit = self.limits[self._mode]
-        return max(-limit, min(limit, value))
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
         mode_at, status_at = self._places[number]
