@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
 
 from drivers import clock
@@ -26,8 +26,8 @@ from drivers.canopen.codec import SDO_CLIENT_BASE, SYNC, TPDO_BASE
 from drivers.canopen.node import CanopenNode
 from drivers.device import TransportTimeout
 
-#: Uploads in turn of objects that every node has, so that the answer to an earlier barrier is not taken for that of a
-#: later one: 1018h:00…04, device type, error register, heartbeat time.
+#: Uploads of objects that every node has, another one each time, so that the answer to an earlier barrier is not taken for
+#: that of a later one: 1018h:00…04, device type, error register, heartbeat time.
 _BARRIERS = tuple(
     bytes((0x40, index & 0xFF, index >> 8, subindex)) + bytes(4)
     for index, subindex in (*((0x1018, n) for n in range(5)), (0x1000, 0), (0x1001, 0), (0x1017, 0))
@@ -170,12 +170,12 @@ class SyncCycle:
             while self._barriers:
                 self._wire.receive(deadline_s)
 
-    def _ask_barriers(self, nodes: Iterable[CanopenNode]) -> None:
+    def _ask_barriers(self, nodes: Collection[CanopenNode]) -> None:
         self._asked_s = self._wire.awake_s()
+        request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
         for node in nodes:
-            request = _BARRIERS[next(self._barrier_count) % len(_BARRIERS)]
             self._barriers.setdefault(node, set()).add(request[1:4])
-            self._wire.send_all((Frame(SDO_CLIENT_BASE + node.node, request),))
+        self._wire.send_all([Frame(SDO_CLIENT_BASE + node.node, request) for node in nodes])
 
     def _count_misses(self) -> None:
         if not (self._barriers or self._given_up or self._missing):
