@@ -219,8 +219,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
             drive.end_quick_stop()
         with contextlib.suppress(DriverError):
             for _ in range(10):
-                self._drain()
-                self._sync.insist(lambda: self._set_points({}))
+                self._insist()
                 if not any(drive.torque_may_flow for drive in self._drives if not drive.lost):
                     return
             for drive in self._drives:
@@ -235,9 +234,8 @@ class CanopenGroup(CanGroup[CanopenNode]):
         while (
             not all(drive.at_rest or drive.lost for drive in drives) and (now := time.await_cycle()) < until
         ):
-            self._drain()
             self.beat_if_due(now)
-            self._sync.insist(lambda: self._set_points({}))
+            self._insist()
 
     def close(self) -> None:
         """Torque off, watchdogs disarmed, nodes pre-operational, bus closed. Never raises."""
@@ -255,6 +253,11 @@ class CanopenGroup(CanGroup[CanopenNode]):
         self.hush()
 
     # ── the cycle ──
+
+    def _insist(self) -> None:
+        """A cycle without set-points, whatever is open; the row counts for the ages of the next ones."""
+        self._drain()
+        self._rows.row(self._sync.insist(lambda: self._set_points({})))
 
     def _set_points(self, commands: Mapping[str, Command]) -> list[Frame]:
         """All are checked before the first is sent."""

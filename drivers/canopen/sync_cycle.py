@@ -67,12 +67,8 @@ class SyncCycle:
         lost_s: float,
     ) -> None:
         self._nodes, self._wire = tuple(nodes), wire
-        self._collect_s, self._slice_s, self._patience_s, self._lost_s = (
-            collect_s,
-            slice_s,
-            patience_s,
-            lost_s,
-        )
+        self._collect_s, self._slice_s = collect_s, slice_s
+        self._patience_s, self._lost_s = patience_s, lost_s
         #: By identifier: whose process data it is, and which.
         self._answers = {
             node: {TPDO_BASE[n] + node.node: (node, n) for n in range(len(node.model.tpdos))}
