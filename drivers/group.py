@@ -140,8 +140,7 @@ class CanGroup(DeviceGroup[M]):
         self._send_all((frame,))
 
     def _send_all(self, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            self._count(frame)
+        self._bits += sum([wire_bits(len(frame.data), frame.extended, frame.remote) for frame in frames])
         try:
             self._opened().send_all(frames)
         except TransportTimeout as error:

@@ -17,23 +17,21 @@ watchdogs act as well; a device fault or a refused set-point means torque off; a
 can be sent, and the drives' watchdogs do it. The first reason is kept in `failure`. After a trip without loss
 of the wire the cycles go on without torque, so that the recording shows the machine coming to rest.
 
-A cycle that comes too late is skipped, never made up for by a burst: the stamps show the gap and `missed`
-counts it. Ramps advance by one period a cycle, not by the clock, so a skipped cycle stretches a ramp and
-never makes a step.
+A cycle that is late begins late or is skipped, as `drivers.schedule` says, and is never made up for by a burst: the stamps
+show it and `missed` counts what was skipped, which stretches a ramp and never makes a step (`drivers.axes`).
 """
 
 from __future__ import annotations
 
 import logging
-import math
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import replace
 from enum import Enum
 
 from drivers import clock
+from drivers.axes import Axes
 from drivers.delivery import Delivery
 from drivers.device import (
     Block,
@@ -51,9 +49,9 @@ from drivers.device import (
     TransportLost,
 )
 from drivers.enabling import check_setpoint
-from drivers.lateness import Lateness, percentile
-from drivers.realtime import AwakeClock, keep_time
-from drivers.trajectory import Trajectory
+from drivers.permit import Permit
+from drivers.requests import Requests
+from drivers.timekeeper import Timekeeper
 
 log = logging.getLogger(__name__)
 
@@ -66,21 +64,6 @@ class RunnerState(Enum):
     TRIPPED = "tripped"  # torque off, still reading
     LOST = "lost"  # the wire is gone, or the runner fell silent on purpose
     STOPPED = "stopped"
-
-
-# For the hot path: looking a member up in its enumeration takes 0.2 µs.
-_ENABLED, _RUNNING, _LOST = DeviceState.ENABLED, RunnerState.RUNNING, RunnerState.LOST
-
-
-@dataclass(slots=True)
-class _Axis:
-    """What one actuator has been told."""
-
-    setpoint: Setpoint
-    acceleration: float
-    trajectory: Trajectory | None = None  # made when the drive is ready, from where it then stands
-    time_s: float = 0.0  # own clock: one period a cycle
-    command: Command | None = None
 
 
 class BusRunner:
@@ -107,8 +90,8 @@ class BusRunner:
         priority: int = PRIORITY,
         processor: int | None = None,
     ) -> None:
-        if block_rows < 1 or lease_s <= 0:
-            raise ValueError("block_rows must be at least 1 and lease_s positive")
+        if block_rows < 1:
+            raise ValueError("block_rows must be at least 1")
         self.group = group
         self.identities: Sequence[Identity] = ()
         self.state = RunnerState.NEW
@@ -120,24 +103,18 @@ class BusRunner:
         self._rehearsing = False
         #: Every device of the rehearsal is on.
         self.rehearsed = False
-        self._lease_s, self._guard = lease_s, guard
+        self._permit = Permit(guard, lease_s, max(5.0 * group.period_s, 0.01), clock.now())
         self._priority, self._processor = priority, processor
-        self._axes: dict[str, _Axis] = {}
+        self._axes = Axes()
         self._powered: set[str] = set()  # whatever has been asked to switch on
-        self._requests: deque[tuple[Callable[[], None], Future[None]]] = deque()
-        self._lease_left_s = 0.0
-        self._clock = AwakeClock(max(5.0 * group.period_s, 0.01), clock.now())
-        self._trip_reason: str | None = None
+        self._requests = Requests(group.name)
         self._stopping = threading.Event()
         self._opened: Future[None] = Future()
         self._thread = threading.Thread(target=self._live, name=f"bus-{group.name}", daemon=True)
         self._delivery = Delivery(
             group.name, group.channels, block_rows, on_block, urgent=urgent, trip=self.trip
         )
-        self._period_s = group.period_s
-        self._lateness, self._begun_s = Lateness(), clock.now()
-        self._cycles = self._missed = 0
-        self._realtime = False
+        self._time = Timekeeper(group.name, group.period_s)
 
     # ── any thread ──
 
@@ -175,7 +152,7 @@ class BusRunner:
         Returns at once; what the devices refuse becomes the failure.
         """
         self.renew_lease()
-        self._requests.append((lambda: self._begin_rehearsal(setpoints, acceleration), Future()))
+        self._requests.leave(lambda: self._begin_rehearsal(setpoints, acceleration))
 
     @property
     def torque(self) -> bool:
@@ -187,24 +164,19 @@ class BusRunner:
         )
 
     def renew_lease(self) -> None:
-        self._lease_left_s = self._lease_s
+        self._permit.renew()
 
     def trip(self, reason: str) -> None:
         """Torque off on every device with the next cycle; latched. The first reason is kept."""
-        if self._trip_reason is None:
-            self._trip_reason = reason
+        self._permit.trip(reason)
 
     def commanded(self, device: str) -> Command | None:
         """The set-point last sent to a device; None while it has none."""
-        axis = self._axes.get(device)
-        return axis.command if axis is not None else None
+        return self._axes.commanded(device)
 
     def moving(self, device: str) -> bool:
         """Whether a device's set-point has not reached its target yet. Ramps count cycles, so the clock cannot tell."""
-        axis = self._axes.get(device)
-        if axis is None:
-            return False
-        return axis.trajectory is None or not axis.trajectory.finished(axis.time_s)
+        return self._axes.moving(device)
 
     def device_state(self, device: str) -> DeviceState:
         return self.group.state(device)
@@ -213,20 +185,11 @@ class BusRunner:
         return self.group.measured(device, mode)
 
     def statistics(self) -> CycleStatistics:
-        counts, late_s = self._lateness.counts(), self._lateness.max_s
-        return CycleStatistics(
-            period_s=self._period_s,
-            cycles=self._cycles,
-            missed=self._missed,
-            lateness_p50_s=percentile(counts, 0.50, late_s),
-            lateness_p99_s=percentile(counts, 0.99, late_s),
-            lateness_max_s=late_s,
+        return replace(
+            self._time.statistics(),
             bus_load=self.group.load(),
-            realtime=self._realtime,
             warning=self.warning or "",
-            elapsed_s=clock.now() - self._begun_s,
             counters=self.group.counters(),
-            lateness_counts=counts,
         )
 
     def _ask(self, action: Callable[[], None], timeout_s: float) -> None:
@@ -234,15 +197,7 @@ class BusRunner:
             raise CommandRefused(
                 self.group.name, f"the bus does not run ({self.failure or self.state.value})"
             )
-        answer: Future[None] = Future()
-        self._requests.append((action, answer))
-        try:
-            answer.result(timeout_s)
-        except TimeoutError:
-            answer.cancel()
-            raise CommandRefused(
-                self.group.name, f"the bus thread did not answer within {timeout_s:g} s"
-            ) from None
+        self._requests.ask(action, timeout_s)
 
     # ── the bus thread ──
 
@@ -272,26 +227,14 @@ class BusRunner:
             self._end()
 
     def _begin(self) -> None:
-        try:
-            self.warning = keep_time(self._priority, self._period_s, self._processor)
-        except OSError as error:
-            raise CommandRefused(
-                self.group.name,
-                f"processor {self._processor} is not to be had ({error.strerror})",
-                "correct 'processor' of the bus in the bench file",
-            ) from error
-        self._realtime = self.warning is None
-        if self.warning:
-            log.warning("bus %s: %s", self.group.name, self.warning)
+        self.warning = self._time.claim(self._priority, self._processor)
         self.identities = tuple(self.group.open())
-        self._begun_s = clock.now()
+        self._time.start()
         self.state = RunnerState.RUNNING
         self._opened.set_result(None)
 
     def _end(self) -> None:
-        """Whatever happened: torque off as far as the wire allows, everybody who waits is answered, the data
-        is delivered.
-        """
+        """Torque off as far as the wire allows, everybody who waits is answered, the data is delivered."""
         steps = (
             (self.group.safe_stop, self.group.hush) if self.state is RunnerState.LOST else (self.group.close,)
         )
@@ -305,38 +248,21 @@ class BusRunner:
         if self.state is not RunnerState.LOST:
             self.state = RunnerState.STOPPED
         self._axes.clear()
-        while self._requests:
-            _, answer = self._requests.popleft()
-            if answer.set_running_or_notify_cancel():
-                answer.set_exception(CommandRefused(self.group.name, self.failure or "the bus has stopped"))
+        self._requests.refuse(self.failure or "the bus has stopped")
         self._delivery.end()
 
     def _run(self) -> None:
-        deadline = clock.now()
         while not self._stopping.is_set():
-            clock.meet(deadline)
-            now = clock.now()
-            self._lateness.add(now - deadline)
-            self._cycles += 1
-            self._serve_requests()
-            awake = self._clock.time_s
-            self._lease_left_s -= self._clock.tick(now) - awake
+            now = self._time.await_cycle()
+            self._requests.serve()
+            self._permit.tick(now)
             self._watch()
-            if self.state is _LOST:
+            if self.state is RunnerState.LOST:
                 return
             self._cycle()
-            deadline += self._period_s
-            behind = clock.now() - deadline
-            if behind > 0:
-                skipped = math.ceil(behind / self._period_s)
-                self._missed += skipped
-                deadline += skipped * self._period_s
 
     def _cycle(self) -> None:
-        commands: dict[str, Command] = {}
-        for device, axis in self._axes.items():
-            if self.group.state(device) is _ENABLED:
-                commands[device] = self._advance(device, axis)
+        commands = self._axes.advance(self.group)
         try:
             row = self.group.cycle(commands)
         except (TransportLost, BusOff):
@@ -356,33 +282,22 @@ class BusRunner:
         except DriverError:  # of the bus, not of a device
             return False
 
-    def _advance(self, device: str, axis: _Axis) -> Command:
-        if axis.trajectory is None:
-            start = self.group.measured(device, axis.setpoint.mode)
-            axis.trajectory = Trajectory(
-                0.0 if math.isnan(start) else start, axis.setpoint, 0.0, axis.acceleration
-            )
-            axis.time_s = 0.0
-        else:
-            axis.time_s += self._period_s
-        axis.command = Command(axis.setpoint.mode, axis.trajectory.value(axis.time_s))
-        return axis.command
-
     def _watch(self) -> None:
         """Reasons to take the torque off."""
-        if self.state is not _RUNNING:
+        if self.state is not RunnerState.RUNNING:
             return
-        if self._trip_reason is not None:
-            self._torque_off(self._trip_reason)
+        if self._permit.tripped is not None:
+            self._torque_off(self._permit.tripped)
         elif self._axes:
-            reason = self._guard() if self._guard is not None else None
+            reason = self._permit.objection()
             if reason is not None:
                 if self._rehearsing:
                     self._end_rehearsal()
                 else:
                     self._torque_off(reason)
-            elif self._lease_left_s < 0:
-                self._torque_off(f"{self.group.name}: set-point lease of {self._lease_s:g} s not renewed")
+            elif self._permit.lapsed:
+                lease_s = self._permit.lease_s
+                self._torque_off(f"{self.group.name}: set-point lease of {lease_s:g} s not renewed")
                 self.state = RunnerState.LOST  # and fall silent: `_end` closes the bus without another word
 
     def _torque_off(self, reason: str) -> None:
@@ -390,6 +305,7 @@ class BusRunner:
         self._axes.clear()
         self._rehearsing = False
         first, self.failure = self.failure is None, self.failure or reason
+        self._permit.trip(self.failure)
         self._on_change()
         self.group.safe_stop()
         self.state = RunnerState.TRIPPED
@@ -420,36 +336,13 @@ class BusRunner:
         self._rehearsing = self.rehearsed = False
         self._on_change()
 
-    def _serve_requests(self) -> None:
-        while self._requests:
-            action, answer = self._requests.popleft()
-            if not answer.set_running_or_notify_cancel():
-                continue
-            try:
-                action()
-            except DriverError as error:
-                answer.set_exception(error)
-            else:
-                answer.set_result(None)
-
     def _accept(self, device: str, setpoint: Setpoint, acceleration: float) -> None:
-        if self.state is RunnerState.TRIPPED or self._trip_reason is not None:
-            raise CommandRefused(
-                device, f"the bus has tripped ({self.failure or self._trip_reason})", "restart the run"
-            )
-        reason = self._guard() if self._guard is not None else None
-        if reason is not None:
-            raise CommandRefused(device, f"torque is not allowed: {reason}")
+        self._permit.check(device)
         check_setpoint(self.group, device, setpoint, acceleration)
-        old = self._axes.get(device)
         self._rehearsing = False
         self._powered.add(device)
         self.group.enable(device, setpoint.mode)
-        axis = _Axis(setpoint, acceleration)
-        if old is not None and old.setpoint.mode is setpoint.mode and old.command is not None:
-            axis.trajectory = Trajectory(old.command.value, setpoint, 0.0, acceleration)
-            axis.command = old.command
-        self._axes[device] = axis
+        self._axes.tell(device, setpoint, acceleration)
 
     def _rest(self, device: str) -> None:
         self._axes.pop(device, None)

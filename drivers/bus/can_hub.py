@@ -125,11 +125,10 @@ class CanHub:
         """Queue a frame of `seat`; faults strike here."""
         if self.silent or seat not in self._queues:
             return
-        for fault in self.faults:
-            if fault.strikes(frame):
-                self._struck += 1
-                self._strike(fault, seat, frame, now_s)
-                return
+        if self.faults and (fault := next((f for f in self.faults if f.strikes(frame)), None)) is not None:
+            self._struck += 1
+            self._strike(fault, seat, frame, now_s)
+            return
         self._enqueue(seat, frame)
 
     def bus_off(self, now_s: float) -> None:
@@ -150,17 +149,13 @@ class CanHub:
             return  # a seat transmitted while a frame was delivered to it: the loop below takes it up
         self._pumping = True
         try:
-            for entry in [e for e in self._delayed if e[0] <= now_s]:
-                self._delayed.remove(entry)
-                if entry[1] in self._queues:
-                    self._enqueue(entry[1], entry[2])
-            while (in_flight := self._in_flight or self._arbitrate(now_s)) is not None:
-                end, seat, frame = in_flight
-                if end > now_s:
-                    self._in_flight = in_flight
-                    return
-                self._in_flight = None
-                self._broadcast(seat, frame, end)
+            if self._delayed:
+                self._release(now_s)
+            if self.paced:
+                self._pump_paced(now_s)
+            else:
+                while (won := self._arbitrate()) is not None:
+                    self._broadcast(won[0], won[1], now_s)
         finally:
             self._pumping = False
             self.on_idle()
@@ -168,8 +163,31 @@ class CanHub:
     def statistics(self) -> HubStatistics:
         return HubStatistics(self._frames, self._bits, self.overruns, self._struck)
 
-    def _arbitrate(self, now_s: float) -> tuple[float, Seat, Frame] | None:
-        """The next frame, with its sender and the time at which it ends."""
+    def _release(self, now_s: float) -> None:
+        """What was delayed until now is sent."""
+        for entry in [e for e in self._delayed if e[0] <= now_s]:
+            self._delayed.remove(entry)
+            if entry[1] in self._queues:
+                self._enqueue(entry[1], entry[2])
+
+    def _pump_paced(self, now_s: float) -> None:
+        """Until the bus is busy beyond `now_s`; a frame arrives when its last bit does."""
+        while True:
+            if self._in_flight is None:
+                won = self._arbitrate()
+                if won is None:
+                    return
+                seat, frame = won
+                bits = wire_bits(len(frame.data), frame.extended, frame.remote)
+                self._in_flight = now_s + bits / self.bitrate, seat, frame
+            end, seat, frame = self._in_flight
+            if end > now_s:
+                return
+            self._in_flight = None
+            self._broadcast(seat, frame, end)
+
+    def _arbitrate(self) -> tuple[Seat, Frame] | None:
+        """The next frame on the bus, and its sender."""
         heads, order = self._heads, self._order
         while heads:
             _, place, seat = heads[0]
@@ -183,10 +201,9 @@ class CanHub:
             else:
                 heapq.heappop(heads)
             _, data, extended, remote, _, _ = frame
-            bits = wire_bits(len(data), extended, remote) if extended or remote else _BITS[len(data)]
             self._frames += 1
-            self._bits += bits
-            return (now_s + bits / self.bitrate if self.paced else now_s), seat, frame
+            self._bits += wire_bits(len(data), extended, remote) if extended or remote else _BITS[len(data)]
+            return seat, frame
         return None
 
     def _enqueue(self, seat: Seat, frame: Frame) -> None:

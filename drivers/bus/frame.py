@@ -71,11 +71,12 @@ class Frame(NamedTuple):
             return [], 1
         frames: list[Frame] = []
         garbled = 0
+        make = tuple.__new__  # half the time of the named tuple's own, which gives every field a default
         for word, length, data in _FRAME.iter_unpack(message):
             if length > 8:
                 garbled += 1
             elif word <= STANDARD_MASK:  # nearly all of them
-                frames.append(cls(word, data[:length], False, False, False, stamp_s))
+                frames.append(make(cls, (word, data[:length], False, False, False, stamp_s)))
             else:
                 extended, error = bool(word & EXTENDED_FLAG), bool(word & ERROR_FLAG)
                 can_id = word & (EXTENDED_MASK if extended or error else STANDARD_MASK)

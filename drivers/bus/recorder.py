@@ -9,7 +9,7 @@ bus is written as the error frame that told so.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from drivers import clock
@@ -97,6 +97,9 @@ class RecordingBus:
             raise
         self._log.put(frame.stamp_s, False, frame)
         return frame
+
+    def recv_all(self, deadline_s: float) -> Sequence[Frame]:
+        return (self.recv(deadline_s),)
 
     def poll(self) -> Frame | None:
         try:

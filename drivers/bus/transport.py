@@ -7,7 +7,7 @@ Exactly one thread owns a transport.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from drivers.bus.frame import Frame
@@ -31,6 +31,10 @@ class FrameBus(Protocol):
         """
         ...
 
+    def recv_all(self, deadline_s: float) -> Sequence[Frame]:
+        """As `recv`, with the frames behind it that came together with it."""
+        ...
+
     def poll(self) -> Frame | None:
         """A frame that has already arrived, or None. Never waits."""
         ...
@@ -39,7 +43,7 @@ class FrameBus(Protocol):
 
 
 class OneByOne:
-    """`FrameBus.send_all` where there is no faster way."""
+    """`FrameBus.send_all` and `recv_all` where there is no faster way."""
 
     def send(self, frame: Frame) -> None:
         raise NotImplementedError
@@ -47,6 +51,12 @@ class OneByOne:
     def send_all(self, frames: Iterable[Frame]) -> None:
         for frame in frames:
             self.send(frame)
+
+    def recv(self, deadline_s: float) -> Frame:
+        raise NotImplementedError
+
+    def recv_all(self, deadline_s: float) -> Sequence[Frame]:
+        return (self.recv(deadline_s),)
 
 
 class ByteStream(Protocol):

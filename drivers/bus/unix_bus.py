@@ -63,6 +63,12 @@ class UnixFrameBus:
             select.select((self._socket,), (), (), left)  # poll() would round up to milliseconds
         return frame
 
+    def recv_all(self, deadline_s: float) -> list[Frame]:
+        frames, arrived = [self.recv(deadline_s)], self._arrived
+        while arrived and not arrived[0].error:
+            frames.append(arrived.popleft())
+        return frames
+
     def close(self) -> None:
         self._socket.close()
 

@@ -233,17 +233,16 @@ class PdoLayout:
     7.4.7).
     """
 
-    __slots__ = ("_struct", "names", "size")
+    __slots__ = ("_struct", "names", "pack", "size")
 
     def __init__(self, entries: Sequence[tuple[str, str]]) -> None:
         self.names = tuple(name for name, _ in entries)
         self._struct = struct.Struct("<" + "".join(TYPES[kind].format[-1] for _, kind in entries))
         self.size = self._struct.size
+        #: Values in the order of the names → bytes; the struct's own method, for the hot path.
+        self.pack = self._struct.pack
         if self.size > 8:
             raise ValueError(f"a PDO of {self.size} bytes: at most 8 are possible")
-
-    def pack(self, *values: int) -> bytes:
-        return self._struct.pack(*values)
 
     def unpack(self, data: bytes) -> tuple[int, ...]:
         """Raises ValueError when the length is another."""

@@ -2,8 +2,7 @@
 
 A set-point is sent as the operation that the model table names for its mode: cyclic synchronous (CSP, CSV, CST), or
 profile (PP, PV, PT) for drives that have nothing else (6502h is read at start). In PV and PT the drive follows a
-set-point that moves a little every cycle, its own ramps set steeper; in PP each new set-point is handed over by the handshake of
-CiA 402-2 (new set-point ↑, acknowledge, new set-point ↓, acknowledge gone), and the next one is the newest there is.
+set-point that moves a little every cycle, its own ramps set steeper; in PP each new one is handed over (`handshake`).
 
 Torque is refused until the drive's own watchdog stands: consumer heartbeat time 1016h on the master's
 heartbeat, and abort connection option 6007h, both written and read back. When the master dies the drive
@@ -26,16 +25,17 @@ from drivers.canopen.cia402 import (
     device_state,
     state_of,
 )
-from drivers.canopen.codec import RPDO_BASE, SdoAbort, wrap_i32
+from drivers.canopen.codec import RPDO_BASE, SdoAbort
+from drivers.canopen.drive_setup import DriveSetup
 from drivers.canopen.error_codes import error_text
+from drivers.canopen.handshake import Handshake
 from drivers.canopen.model import CanopenModel
 from drivers.canopen.node import CanopenNode
+from drivers.canopen.targets import Targets
 from drivers.device import (
     Command,
     CommandRefused,
-    DeviceFault,
     DeviceState,
-    IdentityMismatch,
     Mode,
     ProtocolViolation,
     WatchdogRefused,
@@ -44,10 +44,8 @@ from drivers.enabling import check_mode, check_sound, check_watchdog
 
 log = logging.getLogger(__name__)
 
-RPM = 2.0 * math.pi / 60.0
 #: A drive with a fault is given so long to say which one, by EMCY or 603Fh, before it is reported without.
 _CAUSE_S = 0.005
-_RESET_TRIES = 100
 #: Cycles after its start in which homing may still show the outcome of the last one.
 _HOMING_CYCLES = 4
 _FAULTS = (State.FAULT, State.FAULT_REACTION_ACTIVE)
@@ -60,7 +58,7 @@ _PP, _HM, _QUICK_STOP, _HALT, _START_HOMING = (
     int(Control.HALT),
     int(Control.START_HOMING),
 )
-_POSITION, _VELOCITY, _TORQUE = Mode.POSITION, Mode.VELOCITY, Mode.TORQUE
+_TORQUE = Mode.TORQUE
 
 
 class Cia402Drive(CanopenNode):
@@ -79,39 +77,30 @@ class Cia402Drive(CanopenNode):
         enable_timeout_s: float = 1.0,
     ) -> None:
         super().__init__(name, node, model, serial)
-        limits = limits or {}
-        self.limits = {
-            Mode.POSITION: math.inf,
-            Mode.VELOCITY: min(model.max_speed_rad_s, limits.get(Mode.VELOCITY, math.inf)),
-            Mode.TORQUE: min(model.max_torque, limits.get(Mode.TORQUE, math.inf)),
-        }
+        self._targets = Targets(name, model, limits or {})
+        self.limits = self._targets.limits
         self.armed = False
         self.power_state: State | None = None
         self.mode_display = 0
-        self._wanted: Mode | None = None
+        self._wanted: Mode | None = None  # what is to be commanded
+        self._operation: Operation | None = None  # and in which operation mode; homing has only this
         self._mode = Mode.VELOCITY  # whose set-point object is sent
         self._was_enabled = False
         self._enable_timeout_s, self._enable_until_s = enable_timeout_s, math.inf
-        self._last_target: float | None = None
         self.wants_cause = False  # 603Fh is to be asked for
         self._fault_since_s: float | None = None
         self._statusword = 0
-        self._handing_over = False  # PP: the new set-point bit is set
-        self._handed_over: int | None = None  # PP: the set-point that the drive has, in digits
-        self._handed_s = math.inf
+        self._handshake = Handshake()  # PP
         self._quick_stopping = self._halted = False
         self._homing_cycles: int | None = None  # since homing was started; None: no homing
-        self._homing = False
         self._rpdo = {
             mode: (RPDO_BASE[n] + node, model.layout(names))
             for n, (mode, names) in enumerate(model.rpdos.items())
         }
-        self._digits = {mode: scaled.digit for mode, scaled in model.targets.items()}
         # By TPDO, where in it: mode display, statusword.
         self._places = tuple(
             (_place(names, "mode_display"), _place(names, "statusword")) for names in model.tpdos
         )
-        self._cycle_s = 0.0
 
     # ── capabilities ──
 
@@ -158,17 +147,24 @@ class Cia402Drive(CanopenNode):
         check_sound(self.name, self.fault, lost=self.lost)
         check_mode(self.name, self.model.name, mode, self.model.targets)
         if self._wanted is not mode:
-            self._wanted, self._mode = mode, mode
+            self._want(mode)
+            self._mode = mode
             self._begin_walk()
 
+    def _want(self, mode: Mode | None) -> None:
+        self._wanted = mode
+        self._operation = None if mode is None else self.model.operations[mode]
+
     def _begin_walk(self) -> None:
-        self._was_enabled, self._last_target = False, None
-        self._handing_over, self._handed_over, self._handed_s = False, None, math.inf
+        self._was_enabled = False
+        self._targets.restart()
+        self._handshake.restart()
         self._halted = self._quick_stopping = False
         self._enable_until_s = math.inf  # set by the next cycle: only the cycle knows the time
 
     def disable(self) -> None:
-        self._wanted, self._last_target, self._homing = None, None, False
+        self._want(None)
+        self._targets.restart()
 
     def halt(self, on: bool) -> None:
         """Profile modes and homing: stop on the drive's ramp and stay enabled, or go on (controlword bit 8)."""
@@ -201,7 +197,7 @@ class Cia402Drive(CanopenNode):
         check_sound(self.name, self.fault, lost=self.lost)
         if self._wanted is not None:
             raise CommandRefused(self.name, "homing needs a drive with torque off")
-        self._homing, self._homing_cycles = True, None
+        self._operation, self._homing_cycles = _HM, None
         self._begin_walk()
 
     @property
@@ -225,85 +221,13 @@ class Cia402Drive(CanopenNode):
     # ── start-up ──
 
     def prepare(self, cycle_s: float) -> None:
-        """As every node, and: torque off, old fault reset, cycle time and limits written. Raises DeviceFault
-        if it stays faulty.
-        """
+        """As every node, and what is in `drive_setup`. Raises DeviceFault if it stays faulty."""
         super().prepare(cycle_s)
-        self._cycle_s = cycle_s
-        objects, sdo, model = self.model.objects, self.sdo, self.model
-        sdo.write_verified(objects["controlword"].index, 0, "u16", Control.DISABLE_VOLTAGE)
-        state = self._reset_fault()
-        shown = sdo.read(objects["supported_modes"])
-        lacking = [o.name for o in Operation if model.modes_word() & o.bit & ~shown]
-        if lacking:
-            raise IdentityMismatch(
-                self.name,
-                f"supported drive modes 6502h = {shown:08X}h lack {', '.join(lacking)} of model {model.name}",
-                "choose a model table that sends its set-points in modes it has",
-            )
-        exponent = -6 if round(cycle_s * 1000) * 1000 != round(cycle_s * 1e6) else -3
-        sdo.set(objects["interpolation_value"], round(cycle_s * 10.0**-exponent))
-        sdo.set(objects["interpolation_exponent"], exponent)
-        sdo.set(objects["max_motor_speed"], math.ceil(self.limits[Mode.VELOCITY] / RPM))
-        sdo.set(
-            objects["max_torque"], math.ceil(self.limits[Mode.TORQUE] / self.model.targets[Mode.TORQUE].digit)
-        )
-        self._write_profile()
-        self.power_state = state
-        self._wanted, self._homing = None, False
+        self._targets.cycle_s = cycle_s
+        self.power_state = DriveSetup(self.name, self.model, self.sdo).run(cycle_s, self.limits)
+        self._want(None)
         self._fault_since_s = None
         self.wants_cause = self._quick_stopping = self._halted = False
-
-    def _reset_fault(self) -> State:
-        """Reset an old fault by a rising edge of bit 7, once its reaction is over. Raises DeviceFault if it stays."""
-        objects, sdo = self.model.objects, self.sdo
-        word = objects["controlword"]
-
-        def settled(unwanted: tuple[State, ...]) -> State:
-            for _ in range(_RESET_TRIES):  # each is a round trip
-                state = state_of(sdo.read(objects["statusword"]))
-                if state not in unwanted:
-                    break
-            return state
-
-        state = settled((State.FAULT_REACTION_ACTIVE, State.NOT_READY))
-        if state in _FAULTS:
-            code = sdo.read(objects["error_code"])
-            log.warning("%s: resets an old fault: %s (%04Xh)", self.name, error_text(code), code)
-            sdo.download(word.index, 0, Control.FAULT_RESET.to_bytes(2, "little"))
-            state = settled(_FAULTS)
-            sdo.download(word.index, 0, Control.DISABLE_VOLTAGE.to_bytes(2, "little"))
-        if state in _FAULTS:
-            code = sdo.read(objects["error_code"])
-            raise DeviceFault(
-                self.name,
-                f"has a fault that cannot be reset: {error_text(code)}",
-                code,
-                "remove the cause and switch it off and on",
-            )
-        return state
-
-    def _write_profile(self) -> None:
-        """Ramps, quick stop and homing of the model table, read back."""
-        model, objects, sdo = self.model, self.model.objects, self.sdo
-        speed = model.signals["velocity"].digit  # digits of acceleration are digits of speed a second
-        settings: dict[str, float] = {}
-        if model.ramps is not None:
-            settings["profile_velocity"] = self.limits[Mode.VELOCITY] / speed
-            settings["profile_acceleration"] = model.ramps.acceleration / speed
-            settings["profile_deceleration"] = model.ramps.deceleration / speed
-            settings["torque_slope"] = model.ramps.torque / model.targets[Mode.TORQUE].digit
-        if model.quick_stop is not None:
-            settings["quick_stop_option"] = model.quick_stop.option
-            settings["quick_stop_deceleration"] = model.quick_stop.deceleration / speed
-        if model.homing is not None:
-            settings["homing_method"] = model.homing.method
-            settings["homing_speed_switch"] = model.homing.fast / speed
-            settings["homing_speed_zero"] = model.homing.slow / speed
-            settings["homing_acceleration"] = model.homing.acceleration / speed
-            settings["home_offset"] = model.homing.offset / model.signals["position"].digit
-        for name, value in settings.items():
-            sdo.set(objects[name], round(value))
 
     # ── hot path ──
 
@@ -312,21 +236,23 @@ class Cia402Drive(CanopenNode):
         another mode.
         """
         state = self.power_state or _NOT_READY
-        wanted = self._operation()
+        wanted = self._operation
         if wanted is not None and self._enable_until_s == math.inf:
             self._enable_until_s = now_s + self._enable_timeout_s
         enabled = state is _ENABLED and wanted is not None and self.mode_display == wanted
-        moves = enabled and command is not None and not self._homing
-        target = self._checked(command) if moves and command is not None else self._resting_target(state)
-        digits = round(target / self._digits[self._mode])
-        if self._mode is _POSITION:
-            digits = wrap_i32(digits)
+        moves = enabled and command is not None and wanted is not _HM
+        if moves and command is not None:
+            digits = self._targets.checked(command, self._wanted, self.values["position"])
+        elif self._mode is _TORQUE and state is not _ENABLED:
+            digits = 0
+        else:
+            digits = self._targets.resting(self._mode, self.values[self._mode.value])
         word = controlword_towards(state, wanted is not None)
         if self._quick_stopping and self.torque_may_flow:
             word = _QUICK_STOP
         elif enabled and wanted is _PP:
-            handshake, digits = self._hand_over(digits if moves else None, now_s)
-            word |= handshake
+            bits, digits = self._handshake.step(digits if moves else None, self._statusword, now_s)
+            word |= bits
         elif enabled and wanted is _HM:
             word |= _START_HOMING
             self._homing_cycles = (self._homing_cycles or 0) + 1
@@ -334,58 +260,6 @@ class Cia402Drive(CanopenNode):
             word |= _HALT
         can_id, layout = self._rpdo[self._mode]
         return Frame(can_id, layout.pack(word, wanted or self.model.operations[self._mode], digits))
-
-    def _hand_over(self, digits: int | None, now_s: float) -> tuple[int, int]:
-        """PP: handshake bits and target of this cycle; `digits` is the newest set-point, None without one."""
-        acknowledged = bool(self._statusword & Status.SET_POINT_ACKNOWLEDGE)
-        if self._handing_over:
-            if acknowledged:
-                self._handing_over, self._handed_s = False, math.inf
-        elif digits is not None and not acknowledged and digits != self._handed_over:
-            self._handing_over, self._handed_over, self._handed_s = True, digits, now_s
-        bits = Control.CHANGE_SET_IMMEDIATELY | (Control.NEW_SET_POINT if self._handing_over else 0)
-        return bits, self._handed_over or 0
-
-    def _operation(self) -> Operation | None:
-        """The operation mode that torque is wanted in."""
-        if self._homing:
-            return _HM
-        return None if self._wanted is None else self.model.operations[self._wanted]
-
-    def _checked(self, command: Command) -> float:
-        if command.mode is not self._wanted:
-            raise CommandRefused(
-                self.name, f"a {command.mode} set-point while it is enabled for {self._wanted}"
-            )
-        if command.mode is not _POSITION:
-            if not abs(command.value) <= self.limits[command.mode]:
-                raise CommandRefused(
-                    self.name,
-                    f"{command.mode} set-point {command.value:g} exceeds {self.limits[command.mode]:g}",
-                )
-        else:
-            last = self.values["position"] if self._last_target is None else self._last_target
-            step = self.limits[_VELOCITY] * self._cycle_s
-            if (
-                not abs(command.value - last) <= 4.0 * step
-            ):  # the set-point may have skipped cycles, but never jumps
-                raise CommandRefused(
-                    self.name, f"position set-point jumps by {command.value - last:g} rad in one cycle"
-                )
-        self._last_target = command.value
-        return command.value
-
-    def _resting_target(self, state: State) -> float:
-        """A set-point that changes nothing, so that the moment of enabling is without a bump."""
-        if self._mode is _TORQUE and state is not _ENABLED:
-            return 0.0
-        value = self.values[self._mode.value]
-        if math.isnan(value):
-            return 0.0
-        if self._mode is _POSITION:
-            return value
-        limit = self.limits[self._mode]
-        return max(-limit, min(limit, value))
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
         mode_at, status_at = self._places[number]
@@ -399,16 +273,17 @@ class Cia402Drive(CanopenNode):
         except ValueError:
             self.counters["nak"] += 1
 
-    def check_power(self, now_s: float) -> None:
-        """After a cycle: has the drive a fault, or left operation enabled by itself, or never got there?"""
-        state, wanted = self.power_state, self._operation()
+    def check(self, now_s: float) -> None:
+        """As every node, and: has the drive a fault, or left operation enabled by itself, or never got there?"""
+        super().check(now_s)
+        state, wanted = self.power_state, self._operation
         if state in _FAULTS and self.fault is None:
             self._await_cause(now_s)
         if wanted is None or self.lost or state in _FAULTS:
             return
         if state is _ENABLED and self.mode_display == wanted:
             self._was_enabled = True
-            if now_s - self._handed_s > self._enable_timeout_s:
+            if now_s - self._handshake.offered_s > self._enable_timeout_s:
                 self.fail(
                     "does not acknowledge a set-point", 0xFF03, "see its display, then reopen the bench"
                 )

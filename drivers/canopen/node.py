@@ -52,13 +52,12 @@ class CanopenNode:
         self.fault: DeviceFault | None = None
         self.nmt_state: NmtState | None = None
         self.heard_s = 0.0
-        self.missing_since_s: float | None = None
         self.fresh = [False] * len(model.tpdos)
         self._serial = serial
         self._sdo: SdoClient | None = None
         self._layouts = tuple(model.layout(names) for names in model.tpdos)
         self._unread: DeviceFault | None = None
-        self._monitored = False
+        self._monitored = self._answered_start = False
         readers: list[tuple[tuple[int, str, float, Reader | None], ...]] = []
         for names in model.tpdos:
             found = []
@@ -97,7 +96,7 @@ class CanopenNode:
         self._sdo = SdoClient(bus, self.name, self.node, on_other)
         self.values = dict.fromkeys(self.model.signals, math.nan)
         self.bad = self.lost = self._monitored = False
-        self.fault = self._unread = self.missing_since_s = None
+        self.fault = self._unread = None
         self.fresh[:] = [False] * len(self.fresh)
         self.restart_counters()
 
@@ -167,7 +166,7 @@ class CanopenNode:
 
     def begin(self, now_s: float) -> None:
         """The node has been told to start: watch it from now on."""
-        self.heard_s, self._monitored = now_s, True
+        self.heard_s, self._monitored, self._answered_start = now_s, True, False
         self.nmt_state = NmtState.OPERATIONAL
 
     def end(self) -> None:
@@ -175,19 +174,24 @@ class CanopenNode:
 
     # ── hot path ──
 
-    def accept(self, number: int, data: bytes) -> None:
-        """Take TPDO `number` (0-based) that answers this cycle's SYNC."""
+    def expect_process_data(self) -> None:
+        """None of it answers this cycle's SYNC yet."""
+        self.fresh[:] = (False,) * len(self.fresh)
+
+    def accept(self, number: int, data: bytes) -> bool:
+        """Take TPDO `number` (0-based) that answers this cycle's SYNC. False when it has another length than was mapped."""
         try:
             digits = self._layouts[number].unpack(data)
         except ValueError:
             self.counters["nak"] += 1
-            return
+            return False
         self.fresh[number] = True
         values = self.values
         for position, signal, digit, reader in self._readers[number]:
             count = digits[position]
             values[signal] = (count if reader is None else reader(count)) * digit
         self._take(number, digits)
+        return True
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
         """What else a device type reads from its process data."""
@@ -215,7 +219,13 @@ class CanopenNode:
                 0,
                 "find out why it lost power, then reopen the bench",
             )
-        elif state != NmtState.OPERATIONAL and self.nmt_state is NmtState.OPERATIONAL:
+        elif state == NmtState.PRE_OPERATIONAL and not self._answered_start:
+            self._answered_start = (
+                True  # it may have been on its way when the node was started; the next one was not
+            )
+        elif state == NmtState.OPERATIONAL:
+            self._answered_start = True
+        elif self.nmt_state is NmtState.OPERATIONAL:
             self.nmt_state = NmtState.PRE_OPERATIONAL
             self.fail(
                 f"left the state operational (NMT state {state:02X}h)",
@@ -234,9 +244,9 @@ class CanopenNode:
         self.counters["emcy"] += 1
         self.fail(f"emergency: {emergency.text}", emergency.code, "remove the cause, then reopen the bench")
 
-    def check_heartbeat(self, now_s: float, factor: float = 3.0) -> None:
-        """A node not heard for `factor` producer times is lost. Times of a node are on the awake clock."""
-        if self._monitored and not self.lost and now_s - self.heard_s > factor * self.model.heartbeat_s:
+    def check(self, now_s: float) -> None:
+        """After a cycle: a node not heard for three producer times is lost. Times of a node are on the awake clock."""
+        if self._monitored and not self.lost and now_s - self.heard_s > 3.0 * self.model.heartbeat_s:
             self.lose(f"no heartbeat for {now_s - self.heard_s:.3f} s")
 
     def lose(self, what: str) -> None:
@@ -249,7 +259,7 @@ class CanopenNode:
             self.fault = self._unread = DeviceFault(self.name, what, code, hint)
 
     def take_fault(self) -> DeviceFault | None:
-        """The fault that nobody has been told of yet."""
+        """The fault that nobody has been told of yet, once."""
         fault, self._unread = self._unread, None
         return fault
 

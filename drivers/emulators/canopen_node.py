@@ -67,7 +67,7 @@ class EmulatedNode:
         self._server = SdoServer(self.objects)
         self.nmt_state = NmtState.BOOT_UP
         self._rpdo_data: dict[int, bytes] = {}
-        self._mappings: dict[int, Mapped | None] = {}
+        self._mappings: dict[int, Mapped | None] = {}  # of the RPDOs
         self._wiring: dict[int, Callable[[bytes], None]] | None = None
         self._tpdos: list[tuple[int, tuple[Slot, ...], PdoLayout]] | None = None
         self._consumer_s = 0.0
@@ -137,8 +137,9 @@ class EmulatedNode:
         if self.nmt_state is not _OPERATIONAL:
             return
         if not self.mute_tpdo:
-            for can_id, slots, layout in self._sent():
-                self._send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
+            send = self._send
+            for can_id, slots, layout in self._tpdos or self._sent():
+                send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
 
     def act(self) -> None:
         """SYNC, third phase: act on the set-points received since the last SYNC."""
@@ -178,7 +179,8 @@ class EmulatedNode:
         for number in range(PDO_COUNT):
             can_id = self.objects.get(0x1400 + number, 1)
             if not can_id & _DISABLED:
-                wiring[can_id] = partial(self._rpdo_received, number)
+                at_once = self.objects.get(0x1400 + number, 2) >= 254  # event-driven
+                wiring[can_id] = partial(self._rpdo_received, number, at_once)
         return wiring
 
     def _master_heard(self, _data: bytes) -> None:
@@ -191,11 +193,11 @@ class EmulatedNode:
         if response is not None:
             self._send(Frame(SDO_SERVER_BASE + self.node, response))
 
-    def _rpdo_received(self, number: int, data: bytes) -> None:
+    def _rpdo_received(self, number: int, at_once: bool, data: bytes) -> None:
         if self.nmt_state is not _OPERATIONAL:
             return
         self._rpdo_data[number] = data
-        if self.objects.get(0x1400 + number, 2) >= 254:  # event-driven: at once
+        if at_once:
             self._apply_rpdos()
 
     def _nmt(self, data: bytes) -> None:
@@ -221,10 +223,9 @@ class EmulatedNode:
     def _apply_rpdos(self) -> None:
         pending, self._rpdo_data = self._rpdo_data, {}
         for number, data in pending.items():
-            mapping = 0x1600 + number
-            if mapping not in self._mappings:
-                self._mappings[mapping] = self._mapping(mapping)
-            mapped = self._mappings[mapping]
+            if number not in self._mappings:
+                self._mappings[number] = self._mapping(0x1600 + number)
+            mapped = self._mappings[number]
             if mapped is None or len(data) < mapped[1].size:
                 self.emergency(0x8210, _COMMUNICATION_ERROR)  # PDO not processed, length error
                 continue

@@ -129,13 +129,14 @@ class EmulatedServo(EmulatedNode):
         for name, digit, half, slot in self._sampled:
             value = read(self.name, name)
             if name == "position":
-                self._position_digits = digits = round((value - self._zero) / digit)
-                digits = wrap_i32(digits)
-            else:
-                digits = max(-half, min(half - 1, round(value / digit)))
-            slot.number = digits
-        for name, scaled in self._sent_contacts():
-            self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
+                self._position_digits = round((value - self._zero) / digit)
+                slot.number = wrap_i32(self._position_digits)
+                continue
+            digits = round(value / digit)
+            slot.number = digits if -half <= digits < half else max(-half, min(half - 1, digits))
+        if self._contacts:
+            for name, scaled in self._sent_contacts():
+                self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
 
     def _sent_contacts(self) -> tuple[tuple[str, Scaled], ...]:
         """Those in process data that answer SYNC; looked up once for each configuration."""

@@ -34,7 +34,7 @@ from typing import Any
 
 import pytest
 
-from drivers import clock, runner
+from drivers import clock, timekeeper
 from drivers.bus import byte_streams, can_bus
 from drivers.bus.faulty import ON_CAN, Disturbance, Disturber, FaultyBus, FaultyStream
 from drivers.bus.frame import Frame
@@ -303,9 +303,9 @@ def _run(case: Case, probe: Probe, outcome: Outcome) -> None:
     blocks: list[Block] = []
     with pytest.MonkeyPatch.context() as monkeypatch:
         # Virtual time never sleeps: at real-time priority it would starve the machine.
-        monkeypatch.setattr(runner, "keep_time", lambda *_: "virtual time")
+        monkeypatch.setattr(timekeeper, "keep_time", lambda *_: "virtual time")
         bus = BusRunner(probe, blocks.append, block_rows=10, lease_s=1e9)  # type: ignore[arg-type]
-        held = bus._requests = _Held()
+        held = bus._requests._waiting = _Held()
         try:
             bus.start(60.0)
         except DriverError as error:

@@ -112,12 +112,12 @@ def test_values_of_another_cycle_are_found(folder: Path, monkeypatch: pytest.Mon
 
 def test_process_data_of_the_cycle_before_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A group that sends SYNC again although an answer to the last is still to come."""
-    from drivers.canopen.group import CanopenGroup
+    from drivers.canopen.sync_cycle import SyncCycle
 
-    def hasty(self: CanopenGroup) -> None:
-        self._round.barriers.clear()
+    def hasty(self: SyncCycle) -> None:
+        self._barriers.clear()
 
-    monkeypatch.setattr(CanopenGroup, "_wait_for_barriers", hasty)
+    monkeypatch.setattr(SyncCycle, "_wait_for_barriers", hasty)
     assert run(CASES["canopen"], folder, 60, kinds=frozenset({Disturbance.DELAY})).wrong
 
 

@@ -19,8 +19,9 @@ import numpy as np
 
 from drivers import clock
 from drivers.device import Block, DriverError, Group, Homes, Mode, Row
-from drivers.realtime import AwakeClock, claim_realtime
+from drivers.realtime import AwakeClock
 from drivers.runner import PRIORITY, BusRunner
+from drivers.timekeeper import Timekeeper
 
 from .alarm import Alarm
 from .description import BenchDescription
@@ -51,12 +52,14 @@ class Homing:
     _stops: EmergencyStops = field(init=False)
     _lockout: Lockout = field(init=False)
     _clock: AwakeClock = field(init=False)
+    _time: Timekeeper = field(init=False)
 
     def __post_init__(self) -> None:
         interlock = self.bench.interlock
         self._stops = EmergencyStops(interlock.estop, interlock.silence)
         self._lockout = Lockout.of(self.bench.bench.id)
         self._clock = AwakeClock(interlock.silence / 4.0, clock.now())
+        self._time = Timekeeper(self.group.name, self.group.period_s)
 
     def run(self) -> float:
         """Home it; returns where its shaft then is, rad. Raises BenchTrip."""
@@ -92,6 +95,7 @@ class Homing:
                     block_rows=max(1, round(interlock.heartbeat / record.cycle)),
                     lease_s=_LEASE_S,
                     urgent=Alarm(interlock, group.channels),
+                    processor=record.processor,
                 )
                 self._others.append(runner)
                 try:
@@ -107,9 +111,9 @@ class Homing:
     # ── the thread that owns the bus ──
 
     def _own(self) -> None:
-        claim_realtime(PRIORITY)
         assert isinstance(self.group, Homes)
         try:
+            self._time.claim(PRIORITY, self.bench.bus[self.group.name].processor)
             with clock.seat():
                 self.group.open()
                 try:
@@ -126,11 +130,10 @@ class Homing:
         """Cycles without torque until every contact was heard, at most for as long as one may be silent. What was not heard by
         then, and a contact that was open, forbids the first step of the homing.
         """
-        due_s = clock.now()
+        self._time.start()
         begun_s = now_s = self._listen(self.group.cycle({}))
         while self._stops.unheard(now_s) is not None and now_s - begun_s < self.bench.interlock.silence:
-            due_s += self.group.period_s
-            clock.sleep_until(due_s)
+            self._time.await_cycle()
             now_s = self._listen(self.group.cycle({}))
 
     def _forbidden(self, row: Row) -> str | None:
