@@ -25,7 +25,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._booking import centred
-from ._scratch import Scratch
 from .errors import AnalysisError, NotMergeableError
 from .fold import Complexes, Fold, Harmonics, fold_harmonics, synthesise
 from .peak_to_peak import curve_points, debiased_widths, smooth_part
@@ -202,7 +201,7 @@ class _Evaluation:
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
         mean, place = fold.total / fold.count, fold.first / fold.count
-        curve = centred(mean[None], place[None], Scratch(), ring=False)[0]
+        curve = centred(mean, place)
         part = smooth_part(curve, fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
