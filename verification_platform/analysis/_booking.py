@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ._scratch import Scratch
-from .fold import Complexes, Floats, Fold, fold_harmonics, ring_widths, synthesise
+from .fold import Floats, Fold, fold_harmonics, ring_widths, synthesise
 
 #: Bins evaluated at a time: enough to hide the cost of a numpy call, few enough for the second-level cache.
 _TOGETHER = 8192
@@ -55,12 +55,12 @@ class Booking:
         self._parts: list[Floats] = []  # number, mean, width, samples, each of shape (4, revolutions)
 
     def add(self, first: int, sums: Floats) -> None:
-        """Revolutions first, first + 1 … with sums (4, revolutions, bins), which must not change afterwards."""
+        """Revolutions first, first + 1 … with sums (4, revolutions, bins), which may change afterwards."""
         number = np.arange(first, first + sums.shape[1])
         if sums[0].size >= _ENOUGH:
             self._evaluate(number, sums)
             return
-        self._waiting.append((number, sums))
+        self._waiting.append((number, sums.copy()))
         self._bins_waiting += sums[0].size
         if self._bins_waiting >= _TOGETHER:
             self.evaluate()
@@ -140,50 +140,42 @@ def _quick_means(sums: Floats, max_order: int, scratch: Scratch, out: Floats) ->
 
 
 def _quick_means_and_widths(sums: Floats, max_order: int, scratch: Scratch, out: Floats) -> None:
-    """Means and widths of revolutions without empty bins, sums (4, revolutions, bins), into out[1] and out[2]."""
-    revolutions, bins = sums.shape[1:]
-    coefficients = quick_harmonics(sums, max_order, scratch)
-    out[1] = coefficients[:, 0].real
-    coefficients[:, 1:] *= 0.5
+    """Means and widths of revolutions without empty bins, sums (4, revolutions, bins), into out[1] and out[2].
+
+    By one FFT each: the attenuation of the spread within a bin is corrected on average, error below 1e-3 of an amplitude.
+    """
+    revolutions, bins = shape = sums.shape[1:]
+    inverse = np.divide(1.0, sums[0], out=scratch("inverse", *shape))
+    mean, place = scratch("y ring", revolutions, bins + 2), scratch("x ring", revolutions, bins + 2)
+    np.multiply(sums[1], inverse, out=mean[:, 1:-1])
+    np.multiply(sums[2], inverse, out=place[:, 1:-1])
+    for ring in (mean, place):
+        ring[:, 0], ring[:, -1] = ring[:, -2], ring[:, 1]
+    between = np.vecdot(sums[2], place[:, 1:-1])
+    variance = (np.add.reduce(sums[3], axis=1) - between) / np.add.reduce(sums[0], axis=1)
     half = scratch("spectrum", revolutions, bins + 2).view(np.complex128)
-    np.multiply(coefficients, bins, out=half[:, : max_order + 1])
+    np.fft.rfft(_centred(mean, place, scratch), axis=-1, out=half)
+    out[1] = half[:, 0].real / bins
+    x = (np.arange(max_order + 1) * (2 * np.pi / bins)) ** 2 * variance[:, None]
+    half[:, : max_order + 1] /= 1 - x / 2 * (1 - 0.15 * x)
     half[:, max_order + 1 :] = 0.0
     out[2] = ring_widths(np.fft.irfft(half, bins, axis=-1, out=scratch("values", revolutions, bins)))
 
 
-def quick_harmonics(sums: Floats, max_order: int, scratch: Scratch) -> Complexes:
-    """Coefficients 0 … max_order of folds without empty bins, sums (4, k, bins) → (k, max_order + 1), by one FFT each.
+def centred(mean: Floats, place: Floats) -> Floats:
+    """Values at bin centres from the means of neighbouring bins and their mean places −½ … ½, both (bins,), none empty.
 
-    For a peak-to-peak of every revolution: the attenuation of the spread within a bin is corrected on average, error
-    below 1e-3 of an amplitude. The phase is measured from the first bin's centre.
+    A parabola through three neighbouring means; the outermost means are kept as they are.
     """
-    rows, bins = shape = sums.shape[1:]
-    inverse = np.divide(1.0, sums[0], out=scratch("mean", *shape))
-    place = np.multiply(sums[2], inverse, out=scratch("place", *shape))
-    between = np.vecdot(sums[2], place)
-    variance = (np.add.reduce(sums[3], axis=1) - between) / np.add.reduce(sums[0], axis=1)
-    x = (np.arange(max_order + 1) * (2 * np.pi / bins)) ** 2 * variance[:, None]
-    mean = np.multiply(inverse, sums[1], out=inverse)
-    half = scratch("spectrum", rows, bins + 2).view(np.complex128)
-    spectrum = np.fft.rfft(centred(mean, place, scratch, ring=True), axis=-1, out=half)[:, : max_order + 1]
-    found = spectrum * ((2 / bins) / (1 - x / 2 * (1 - 0.15 * x)))
-    found[:, 0] /= 2
-    return np.asarray(found)
+    values = mean.copy()
+    values[1:-1] = _centred(mean[None], place[None], Scratch())[0]
+    return values
 
 
-def centred(mean: Floats, place: Floats, scratch: Scratch, *, ring: bool) -> Floats:
-    """Values at bin centres from the bins' means and mean places −½ … ½, both (k, bins), none empty.
-
-    A parabola through three neighbouring means. ring: the last bin is the first one's neighbour; else the outermost
-    means are kept as they are. Valid until the scratch is used again.
-    """
-    rows, bins = mean.shape
-    y, x = scratch("y ring", rows, bins + 2), scratch("x ring", rows, bins + 2)
-    for padded, values in ((y, mean), (x, place)):
-        padded[:, 1:-1] = values
-        padded[:, 0], padded[:, -1] = values[:, -1], values[:, 0]
+def _centred(mean: Floats, place: Floats, scratch: Scratch) -> Floats:
+    """Values at the inner bins' centres (k, n − 2) by parabolas, from means and mean places (k, n)."""
     # all rows in one go: what comes of the seams between them is left out at the end
-    y, x, size = y.reshape(-1), x.reshape(-1), rows * (bins + 2)
+    y, x, size = mean.reshape(-1), place.reshape(-1), mean.size
     # distance from each place to the next, and to the one after it, in bins
     step = np.subtract(x[1:], x[:-1], out=scratch("step", size - 1))
     step += 1.0
@@ -199,7 +191,4 @@ def centred(mean: Floats, place: Floats, scratch: Scratch, *, ring: bool) -> Flo
     bend += slope[:-1]
     bend *= x[1:-1]
     np.subtract(y[1:-1], bend, out=bend)
-    out = values.reshape(rows, bins + 2)[:, 1:-1]
-    if not ring:
-        out[:, [0, -1]] = mean[:, [0, -1]]
-    return out
+    return values.reshape(mean.shape)[:, 1:-1]

@@ -55,7 +55,8 @@ class PeriodSums:
 
         theta, x: consecutive samples, shapes (n·group,), the first of them sample `index` of the run. The step is from
         group to group, and 0 where none leaves a bin empty. Groups that a faster motion stretched over more than a bin
-        and a half are folded singly. Raises NotFiniteError, and CoverageError where θ jumps.
+        and a half are folded singly. The sums are valid until the next call. Raises NotFiniteError, and CoverageError
+        where θ jumps.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             first, sums = self._folded(theta, x, group)
@@ -92,8 +93,9 @@ class PeriodSums:
             first, sums = self._binned(singly[0], singly[1], None, 1)
             if wide.size < n and spread is not None:
                 place, y, spread = (np.delete(column, wide) for column in (place, y, spread))
+                singles = sums.copy()
                 rest = self._binned(place, y, spread, group)
-                first, sums = _joined((first, sums), rest, frame.bins)
+                first, sums = _joined((first, singles), rest, frame.bins)
         return first, sums
 
     def _sum(
@@ -157,7 +159,7 @@ class PeriodSums:
         second = np.multiply(place, place, out=self._scratch("second", place.size))
         if spread is not None:
             second += spread
-        sums = np.empty((4, periods * bins))
+        sums = self._scratch("sums", 4, periods * bins)
         for row, weight, factor in zip(sums, (None, y, place, second), (group, 1, group, group), strict=True):
             np.multiply(np.bincount(index, weight, row.size), factor, out=row)
         return first, sums

@@ -6,6 +6,8 @@ import numpy as np
 
 from .blocks import Float
 
+#: Groups of one matrix product, and its largest size: with more, BLAS starts threads.
+_GROUPS = 128
 _BLAS_SERIAL = 8192
 
 
@@ -22,7 +24,8 @@ def group_sums(x: Float, group: int, out: Float | None = None) -> Float:
     if out is None:
         out = np.empty(rows.shape[0])
     ones = np.ones(group)
-    step = max(_BLAS_SERIAL // group, 1)
-    for start in range(0, out.size, step):
-        np.dot(rows[start : start + step], ones, out=out[start : start + step])
+    together = max(min(_GROUPS, _BLAS_SERIAL // group), 1)
+    whole = out.size // together * together
+    np.matmul(rows[:whole].reshape(-1, together, group), ones, out=out[:whole].reshape(-1, together))
+    np.dot(rows[whole:], ones, out=out[whole:])
     return out

@@ -8,6 +8,7 @@ recommends propagating distributions for such outputs; the bias is reported besi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,32 +35,39 @@ def curve_points(orders: int) -> int:
     return 1 << math.ceil(math.log2(16 * max(orders - 1, 1)))
 
 
-def debiased_width(coefficients: Complexes, u_line: float, ramp: float = 0.0) -> Width:
-    """Width of Re Σ c_q e^{jqθ} + ramp·θ/2π over one revolution.
+def debiased_widths(coefficients: Complexes, u_lines: Sequence[float], ramp: float = 0.0) -> list[Width]:
+    """Width of Re Σ c_q e^{jqθ} + ramp·θ/2π over one revolution, for each of several sizes of noise.
 
-    u_line: standard deviation of the cosine and of the sine part of every coefficient. The orders that stand out of
-    the noise (4 u_line) are taken as the curve, noise is added to all orders, and the widening is the bias.
+    u_lines: standard deviations of the cosine and of the sine part of every coefficient. The orders that stand out of
+    the noise (4 u_line) are taken as the curve, noise is added to all orders, and the widening is the bias. All sizes
+    share the same draws.
     """
     points = curve_points(coefficients.size)
     slope = ramp * np.arange(points + 1) / points
 
-    def widths(c: Complexes) -> Floats:
-        curves = synthesise(c, points)
+    def widths(curves: Floats) -> Floats:
         if not ramp:
             return ring_widths(curves)
         return np.array([_width(np.append(curve, curve[0]) + slope) for curve in curves])
 
-    found = float(widths(coefficients[None])[0])
-    if u_line <= 1e-9 * found:
-        return Width(found, 0.0, 0.0)
-    clean = np.where(np.abs(coefficients) > 4 * u_line, coefficients, 0.0)
+    found = float(widths(synthesise(coefficients[None], points))[0])
+    clean = {
+        u: synthesise(np.where(np.abs(coefficients) > 4 * u, coefficients, 0.0)[None], points)
+        for u in u_lines
+        if u > 1e-9 * found
+    }
+    shaken: dict[float, list[float]] = {u: [] for u in clean}
     rng = np.random.default_rng(_SEED)
-    shaken: list[float] = []
-    for _ in range(_DRAWS // _TOGETHER):
+    for _ in range(_DRAWS // _TOGETHER if clean else 0):
         noise = rng.standard_normal((2, _TOGETHER, coefficients.size))
-        shaken += widths(clean + u_line * (noise[0] + 1j * noise[1])).tolist()
-    bias, noise_left = _widening(shaken, float(widths(clean[None])[0]))
-    return Width(found - bias, bias, noise_left)
+        curves = synthesise(noise[0] + 1j * noise[1], points)
+        for u, curve in clean.items():
+            shaken[u] += widths(curve + u * curves).tolist()
+    out = []
+    for u in u_lines:
+        bias, left = _widening(shaken[u], float(widths(clean[u])[0])) if u in clean else (0.0, 0.0)
+        out.append(Width(found - bias, bias, left))
+    return out
 
 
 def _width(curve: Floats) -> float:

@@ -28,8 +28,8 @@ from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
 #: Groups folded at a time: enough to hide the cost of a numpy call.
-_GROUPS = 32768
-_LARGEST_CHUNK = 1 << 18
+_GROUPS = 65536
+_LARGEST_CHUNK = 1 << 19
 _SETTLE_LIMIT = 2_000_000
 
 

@@ -25,10 +25,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from ._booking import centred
-from ._scratch import Scratch
 from .errors import AnalysisError, NotMergeableError
 from .fold import Complexes, Fold, Harmonics, fold_harmonics, synthesise
-from .peak_to_peak import curve_points, debiased_width, smooth_part
+from .peak_to_peak import curve_points, debiased_widths, smooth_part
 from .revolutions import Revolutions
 from .samples import CoverageError, UndersampledError, as_blocks
 from .transmission_error_result import Order, TransmissionErrorResult
@@ -202,7 +201,7 @@ class _Evaluation:
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
         mean, place = fold.total / fold.count, fold.first / fold.count
-        curve = centred(mean[None], place[None], Scratch(), ring=False)[0]
+        curve = centred(mean, place)
         part = smooth_part(curve, fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
@@ -242,13 +241,11 @@ class _Evaluation:
         waviness = model.coefficients.copy()
         waviness[0] = 0.0
         u_line = model.noise * math.sqrt(2.0 / samples)
-        width = debiased_width(waviness, u_line, ramp)
         # a single revolution has the noise of fewer samples
-        alone = debiased_width(waviness, u_line * math.sqrt(single.size), ramp) if single.size > 1 else width
+        width, alone = debiased_widths(waviness, (u_line, u_line * math.sqrt(single.size)), ramp)
         curve = synthesise(waviness, curve_points(waviness.size))
         curve += ramp * (np.arange(curve.size) / curve.size - 0.5)
-        lines = self._lines(waviness, u_line)
-        by_size = sorted(lines, key=lambda line: -line.amplitude_rad)
+        by_size = 1 + np.argsort(-np.abs(waviness[1:]), kind="stable")[:10]
         theta = self.start + self.direction * _TURN * np.arange(curve.size) / curve.size
         return TransmissionErrorResult(
             pp_rad=width.value,
@@ -260,8 +257,8 @@ class _Evaluation:
             closure_rad=closure,
             closure_noise_rad=closure_noise,
             noise_rad=model.noise,
-            orders=tuple(line for line in lines if line.order in self.orders),
-            top=tuple(by_size[:10]),
+            orders=self._lines(waviness, u_line, self.orders),
+            top=self._lines(waviness, u_line, by_size.tolist()),
             spectrum_rad=np.abs(waviness),
             theta_rad=theta[:: self.direction].copy(),
             curve_rad=curve[:: self.direction].copy(),
@@ -274,14 +271,15 @@ class _Evaluation:
             pp_per_revolution_rad=single,
         )
 
-    def _lines(self, coefficients: Complexes, u_line: float) -> tuple[Order, ...]:
+    def _lines(self, coefficients: Complexes, u_line: float, orders: Sequence[int]) -> tuple[Order, ...]:
         """Amplitude·sin(qθ₂ + φ) from coefficients over the angle turned since the origin."""
-        q = np.arange(coefficients.size)
-        turned = coefficients if self.direction > 0 else coefficients.conj()
-        absolute = turned * np.exp(-1j * q * math.fmod(self.start, _TURN))
-        phase = np.angle(absolute * 1j)
-        amplitude = np.abs(coefficients)
-        return tuple(Order(int(k), float(amplitude[k]), float(phase[k]), u_line) for k in q[1:])
+        q = np.array(orders)
+        turned = coefficients[q] if self.direction > 0 else coefficients[q].conj()
+        phase = np.angle(turned * np.exp(-1j * q * math.fmod(self.start, _TURN)) * 1j)
+        amplitude = np.abs(turned)
+        return tuple(
+            Order(int(k), float(a), float(p), u_line) for k, a, p in zip(q, amplitude, phase, strict=True)
+        )
 
 
 def transmission_error(
