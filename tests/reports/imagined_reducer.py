@@ -13,13 +13,14 @@ from reports import model, pdf
 from reports.thinning import thin
 from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import Order, load_dut
+from verification_platform.engine.channels import channel_records
 from verification_platform.engine.parameters import ParameterUse
 from verification_platform.engine.protocol import (
     Curve,
     Standard,
     Text,
 )
-from verification_platform.metrology.records import ChannelRecord, FixtureRecord
+from verification_platform.metrology.records import FixtureRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result, RunStatus, Verdict
 from verification_platform.metrology.units import ARCMIN, ARCSEC, RPM
 
@@ -65,32 +66,6 @@ def result(
         p,
         display,
     )  # type: ignore[arg-type]
-
-
-def _channels() -> tuple[ChannelRecord, ...]:
-    bench = load_bench(ROOT / "benches" / "emulated.toml")
-    records = []
-    for name, c in bench.channel.items():
-        cal = c.calibration
-        records.append(
-            ChannelRecord(
-                name,
-                c.unit,
-                500.0,
-                c.sensor,
-                range=c.range,
-                U=cal.U,
-                U_relative=cal.U_relative,
-                k=cal.k,
-                certificate=cal.certificate,
-                laboratory=cal.laboratory,
-                calibrated=cal.date,
-                due=cal.due,
-            )
-            if cal
-            else ChannelRecord(name, c.unit, 500.0)
-        )
-    return tuple(records)
 
 
 _ORDERS = ((1, 20.0), (200, 8.0), (2, 6.0), (400, 3.0))  # order, amplitude in arcsec
@@ -283,7 +258,7 @@ def _run(
         settings={"output_speed": 0.10471975511965978, "repeats": 1, "loads": [0.0, 0.5, 1.0]},
         results=tuple(results),
         curves=tuple(thin(c) for c in curves),
-        channels=_channels(),
+        channels=tuple(channel_records(load_bench(ROOT / "benches" / "emulated.toml")).values()),
         fixture=FixtureRecord(1e-6, 2e-7, 5e-4, 0.0, 5e-4, 2e-6, 0.5 * ARCSEC),
         environment=(
             model.Environment("ambient_temperature", "K", 296.1, 296.2, 296.3),
