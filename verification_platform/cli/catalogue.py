@@ -37,7 +37,7 @@ def protocols(
         needs = (*protocol.requires.actuators, *protocol.requires.channels)
         console.print(f"  needs {', '.join(needs)}", style="dim")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")
-        for column in ("parameter", "default", "source", "why"):
+        for column in ("参数 parameter", "缺省值 default", "来源 source", "说明 why"):
             table.add_column(column)
         for row in describe(protocol)["parameters"]:
             table.add_row(row["name"], row["shown"], row["mark"], f"{row['why']['zh']} {row['why']['en']}")
