@@ -10,6 +10,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import Any
 
+from verification_platform.engine.parameters import worded
 from verification_platform.engine.protocol import Text
 from verification_platform.metrology.result import LimitType, Verdict
 
@@ -77,10 +78,10 @@ def view(data: ReportData, figures: dict[tuple[str, str], str]) -> dict[str, Any
             {
                 "protocol": run.protocol,
                 "name": p.name,
-                "value": p.value,
-                "default": p.default,
+                "value": _either(worded(p.value)),
+                "default": _either(worded(p.default)),
                 "mark": p.mark,
-                "why": p.why,
+                "why": _either(p.why),
                 "changed": p.changed,
             }
             for run in data.runs
@@ -258,6 +259,11 @@ _RULES = {
         ),
     ),
 }
+
+
+def _either(words: Text) -> str | dict[str, str] | None:
+    """In two languages where they differ."""
+    return words.en if words.zh == words.en else text(words)
 
 
 def _rules(runs: Sequence[Run]) -> list[dict[str, Any]]:

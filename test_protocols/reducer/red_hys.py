@@ -63,36 +63,91 @@ class HysteresisParameters(ProtocolParameters):
     """Marks: C/K confirmed or common practice, V to be verified in the standard, P platform default."""
 
     rate: RatioRate = parameter(
-        "0.5 %/s", mark="P", unit="1/s", display="%/s", why="of T_N; lost motion depends on it", gt=0
+        "0.5 %/s",
+        mark="P",
+        unit="1/s",
+        display="%/s",
+        why=Text("占 T_N；空程与之有关", "of T_N; lost motion depends on it"),
+        gt=0,
     )
     small_rate: RatioRate = parameter(
-        "0.5 %/s", mark="P", unit="1/s", display="%/s", why="of T_N, on the small loop", gt=0
+        "0.5 %/s",
+        mark="P",
+        unit="1/s",
+        display="%/s",
+        why=Text("占 T_N，小回线", "of T_N, on the small loop"),
+        gt=0,
     )
     second_rate: RatioRate | None = parameter(
-        None, mark="P", unit="1/s", display="%/s", why="one more loop to see the rate effect"
+        None,
+        mark="P",
+        unit="1/s",
+        display="%/s",
+        why=Text("另加一个回线，观察速率影响", "one more loop to see the rate effect"),
     )
-    preload_cycles: int = parameter(3, mark="P", why="discarded", ge=1)
-    loops: int = parameter(3, mark="P", why="evaluated, at each position", ge=1)
-    positions: int = parameter(4, mark="V", why="over one output revolution (GB/T 40731 8.4)", ge=1, le=8)
-    p: Ratio = parameter("3 %", mark="C", display="%", why="of T_N, where lost motion is read", gt=0, lt=1)
+    preload_cycles: int = parameter(3, mark="P", why=Text("舍弃", "discarded"), ge=1)
+    loops: int = parameter(3, mark="P", why=Text("每个位置上参与评定", "evaluated, at each position"), ge=1)
+    positions: int = parameter(
+        4,
+        mark="V",
+        why=Text("沿输出一转（GB/T 40731 8.4）", "over one output revolution (GB/T 40731 8.4)"),
+        ge=1,
+        le=8,
+    )
+    p: Ratio = parameter(
+        "3 %",
+        mark="C",
+        display="%",
+        why=Text("占 T_N，空程读数处", "of T_N, where lost motion is read"),
+        gt=0,
+        lt=1,
+    )
     small_loop: Ratio = parameter(
-        "4 %", mark="C", display="%", why="of T_N, loop of LM_HD; 0 leaves it out", ge=0, lt=1
+        "4 %",
+        mark="C",
+        display="%",
+        why=Text("占 T_N，LM_HD 的小回线；0 表示不做", "of T_N, loop of LM_HD; 0 leaves it out"),
+        ge=0,
+        lt=1,
     )
     position_speed: Speed = parameter(
-        "300 r/min", mark="P", unit="rad/s", display="r/min", why="input, between positions", gt=0
+        "300 r/min",
+        mark="P",
+        unit="rad/s",
+        display="r/min",
+        why=Text("输入端，位置之间", "input, between positions"),
+        gt=0,
     )
-    settle: Duration = parameter("2 s", mark="P", unit="s", why="after moving to a position", ge=0)
-    zero_time: Duration = parameter("2 s", mark="P", unit="s", why="torque zero before and after", gt=0)
+    settle: Duration = parameter(
+        "2 s", mark="P", unit="s", why=Text("到达位置后", "after moving to a position"), ge=0
+    )
+    zero_time: Duration = parameter(
+        "2 s", mark="P", unit="s", why=Text("试验前后的转矩零点", "torque zero before and after"), gt=0
+    )
     open_coupling_for_zero: bool = parameter(
-        True, mark="K", why="technician opens the coupling for the torque zero"
+        True,
+        mark="K",
+        why=Text("由操作员脱开联轴器以取转矩零点", "technician opens the coupling for the torque zero"),
     )
-    points_per_quarter: int = parameter(200, mark="P", why="least number of torque samples", ge=20)
-    sampling_rate: float = parameter(100.0, mark="P", unit="Hz", why="least rate of all channels", gt=0)
+    points_per_quarter: int = parameter(
+        200, mark="P", why=Text("转矩采样点数下限", "least number of torque samples"), ge=20
+    )
+    sampling_rate: float = parameter(
+        100.0, mark="P", unit="Hz", why=Text("所有通道采样率下限", "least rate of all channels"), gt=0
+    )
     closure_limit: Ratio = parameter(
-        "5 %", mark="P", display="%", why="of LM_mid; beyond it: creep or slip", gt=0
+        "5 %",
+        mark="P",
+        display="%",
+        why=Text("占 LM_mid；超出则有蠕变或打滑", "of LM_mid; beyond it: creep or slip"),
+        gt=0,
     )
     range_limit: Ratio = parameter(
-        "20 %", mark="P", display="%", why="of the torque range, least use of it", gt=0
+        "20 %",
+        mark="P",
+        display="%",
+        why=Text("占转矩量程，最低使用率", "of the torque range, least use of it"),
+        gt=0,
     )
 
 

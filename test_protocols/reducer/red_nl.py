@@ -90,30 +90,65 @@ class NoLoadTorqueParameters(ProtocolParameters):
         mark="P",
         unit="rad/s",
         display="r/min",
-        why="input speed levels",
+        why=Text("输入转速各级", "input speed levels"),
     )
     speed_offset: Ratio = parameter(
-        "1 %", mark="P", display="%", why="sampling must not be commensurate with the rotation", ge=0, le=0.05
+        "1 %",
+        mark="P",
+        display="%",
+        why=Text("采样不得与旋转可公度", "sampling must not be commensurate with the rotation"),
+        ge=0,
+        le=0.05,
     )
-    acceleration: Acceleration = parameter("50 rad/s²", mark="P", unit="rad/s²", why="of the input", gt=0)
-    dwell: Duration = parameter("60 s", mark="P", unit="s", why="least time at a level", gt=0)
-    dwell_limit: Duration = parameter("600 s", mark="P", unit="s", why="longest time at a level", gt=0)
-    steady_rate: Ratio = parameter("2 %", mark="P", display="%", why="of T_1 per minute", gt=0)
-    revolutions: int = parameter(1, mark="P", why="whole output revolutions averaged", ge=1)
+    acceleration: Acceleration = parameter(
+        "50 rad/s²", mark="P", unit="rad/s²", why=Text("输入端", "of the input"), gt=0
+    )
+    dwell: Duration = parameter(
+        "60 s", mark="P", unit="s", why=Text("每级最短时间", "least time at a level"), gt=0
+    )
+    dwell_limit: Duration = parameter(
+        "600 s", mark="P", unit="s", why=Text("每级最长时间", "longest time at a level"), gt=0
+    )
+    steady_rate: Ratio = parameter(
+        "2 %", mark="P", display="%", why=Text("T_1 每分钟变化", "of T_1 per minute"), gt=0
+    )
+    revolutions: int = parameter(
+        1, mark="P", why=Text("参与平均的输出整转数", "whole output revolutions averaged"), ge=1
+    )
     housing_temperatures: tuple[Kelvin, ...] = parameter(
-        (), mark="P", unit="K", display="°C", why="bands, e.g. 20, 30, 40 °C; empty: as it is"
+        (),
+        mark="P",
+        unit="K",
+        display="°C",
+        why=Text("温度档，如 20、30、40 °C；空：按现状", "bands, e.g. 20, 30, 40 °C; empty: as it is"),
     )
-    warm_up_limit: Duration = parameter("4 h", mark="P", unit="s", why="to reach a band at n_N", gt=0)
-    law: Literal["linear", "stribeck"] = parameter("linear", mark="P", why="friction law")
-    uncouple_output: bool = parameter(True, mark="C", why="technician uncouples the load machine")
+    warm_up_limit: Duration = parameter(
+        "4 h", mark="P", unit="s", why=Text("在 n_N 下达到温度档", "to reach a band at n_N"), gt=0
+    )
+    law: Literal["linear", "stribeck"] = parameter("linear", mark="P", why=Text("摩擦模型", "friction law"))
+    uncouple_output: bool = parameter(
+        True, mark="C", why=Text("由操作员脱开负载机", "technician uncouples the load machine")
+    )
     range_limit: Ratio = parameter(
-        "20 %", mark="P", display="%", why="of the range of TQ1, least use of it", gt=0
+        "20 %",
+        mark="P",
+        display="%",
+        why=Text("占 TQ1 量程，最低使用率", "of the range of TQ1, least use of it"),
+        gt=0,
     )
     speed_drift_limit: Ratio = parameter(
-        "0.5 %", mark="P", display="%", why="largest change of speed while averaging", gt=0
+        "0.5 %",
+        mark="P",
+        display="%",
+        why=Text("平均期间转速的最大变化", "largest change of speed while averaging"),
+        gt=0,
     )
     sampling_rate: float = parameter(
-        1000.0, mark="P", unit="Hz", why="least rate of torque and input angle", gt=0
+        1000.0,
+        mark="P",
+        unit="Hz",
+        why=Text("转矩与输入角采样率下限", "least rate of torque and input angle"),
+        gt=0,
     )
 
 

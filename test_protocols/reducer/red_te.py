@@ -56,39 +56,69 @@ class TransmissionErrorParameters(ProtocolParameters):
     """Marks: C/K confirmed or common practice, V to be verified in the standard, P platform default."""
 
     mode: Literal["dynamic", "static", "both"] = parameter(
-        "dynamic", mark="P", why="continuous turning, step by step, or both"
+        "dynamic", mark="P", why=Text("连续旋转、逐点静态或两者", "continuous turning, step by step, or both")
     )
     output_speed: Speed = parameter(
-        "1 r/min", mark="P", unit="rad/s", display="r/min", why="quasi-static", gt=0
+        "1 r/min", mark="P", unit="rad/s", display="r/min", why=Text("准静态", "quasi-static"), gt=0
     )
-    rated_speeds: tuple[Ratio, ...] = parameter((), mark="P", why="further input speeds, fractions of n_N")
-    revolutions: int = parameter(2, mark="P", why="whole output revolutions in one run", ge=1)
-    repeats: int = parameter(3, mark="P", why="runs per load and direction", ge=1)
-    loads: tuple[Ratio, ...] = parameter((0.0, 0.5, 1.0), mark="P", why="output torque, fractions of T_N")
+    rated_speeds: tuple[Ratio, ...] = parameter(
+        (), mark="P", why=Text("其他输入转速，以 n_N 的比例计", "further input speeds, fractions of n_N")
+    )
+    revolutions: int = parameter(
+        2, mark="P", why=Text("一次试验中的输出整转数", "whole output revolutions in one run"), ge=1
+    )
+    repeats: int = parameter(
+        3, mark="P", why=Text("每种负载和方向的次数", "runs per load and direction"), ge=1
+    )
+    loads: tuple[Ratio, ...] = parameter(
+        (0.0, 0.5, 1.0), mark="P", why=Text("输出转矩，以 T_N 的比例计", "output torque, fractions of T_N")
+    )
     load_rate: RatioRate = parameter(
-        "5 %/s", mark="P", unit="1/s", display="%/s", why="of T_N; the load ramps, it never steps", gt=0
+        "5 %/s",
+        mark="P",
+        unit="1/s",
+        display="%/s",
+        why=Text("占 T_N；负载按斜坡加载，不阶跃", "of T_N; the load ramps, it never steps"),
+        gt=0,
     )
-    acceleration: Acceleration = parameter("50 rad/s²", mark="P", unit="rad/s²", why="of the input", gt=0)
-    settle: Duration = parameter("2 s", mark="P", unit="s", why="after the speed is reached", ge=0)
+    acceleration: Acceleration = parameter(
+        "50 rad/s²", mark="P", unit="rad/s²", why=Text("输入端", "of the input"), gt=0
+    )
+    settle: Duration = parameter(
+        "2 s", mark="P", unit="s", why=Text("达到转速后", "after the speed is reached"), ge=0
+    )
     highest_order: int | None = parameter(
-        None, mark="P", why="q_max; default the highest order in the data sheet"
+        None,
+        mark="P",
+        why=Text("q_max；缺省取样品资料中的最高阶次", "q_max; default the highest order in the data sheet"),
     )
-    static_positions: int | None = parameter(None, mark="P", why="default max(120, 20·q_max)")
+    static_positions: int | None = parameter(
+        None, mark="P", why=Text("缺省 max(120, 20·q_max)", "default max(120, 20·q_max)")
+    )
     static_dwell: Duration = parameter(
-        "0.5 s", mark="P", unit="s", why="at each position before it is read", ge=0
+        "0.5 s", mark="P", unit="s", why=Text("每个位置读数之前", "at each position before it is read"), ge=0
     )
     static_average: Duration = parameter(
-        "0.2 s", mark="P", unit="s", why="over which a position is read", gt=0
+        "0.2 s", mark="P", unit="s", why=Text("每个位置的读数时长", "over which a position is read"), gt=0
     )
     static_speed: Speed = parameter(
-        "60 r/min", mark="P", unit="rad/s", display="r/min", why="input, between positions", gt=0
+        "60 r/min",
+        mark="P",
+        unit="rad/s",
+        display="r/min",
+        why=Text("输入端，位置之间", "input, between positions"),
+        gt=0,
     )
-    samples_per_cycle: int = parameter(20, mark="K", why="of q_max", ge=4)
+    samples_per_cycle: int = parameter(20, mark="K", why=Text("对 q_max", "of q_max"), ge=4)
     sampling_rate: float = parameter(
-        1000.0, mark="P", unit="Hz", why="least rate of the angle channels", gt=0
+        1000.0, mark="P", unit="Hz", why=Text("角度通道采样率下限", "least rate of the angle channels"), gt=0
     )
     closure_limit: Ratio = parameter(
-        0.1, mark="K", display="%", why="of TE_pp; beyond it: thermal drift or slip", gt=0
+        0.1,
+        mark="K",
+        display="%",
+        why=Text("占 TE_pp；超出则有热漂移或打滑", "of TE_pp; beyond it: thermal drift or slip"),
+        gt=0,
     )
 
 

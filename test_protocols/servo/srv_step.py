@@ -81,28 +81,65 @@ class StepResponseParameters(ProtocolParameters):
     """Marks: C/K confirmed or common practice, V to be verified in the standard, P platform default."""
 
     base_speed: Speed = parameter(
-        "100 r/min", mark="P", unit="rad/s", display="r/min", why="friction keeps its sign", gt=0
+        "100 r/min",
+        mark="P",
+        unit="rad/s",
+        display="r/min",
+        why=Text("使摩擦方向保持不变", "friction keeps its sign"),
+        gt=0,
     )
     step: Speed = parameter(
-        "9.5 r/min", mark="P", unit="rad/s", display="r/min", why="Δn; small-signal, one bus cycle", gt=0
+        "9.5 r/min",
+        mark="P",
+        unit="rad/s",
+        display="r/min",
+        why=Text("Δn；小信号，一个总线周期", "Δn; small-signal, one bus cycle"),
+        gt=0,
     )
-    edge: Acceleration = parameter("500 rad/s²", mark="P", unit="rad/s²", why="slope of the step", gt=0)
+    edge: Acceleration = parameter(
+        "500 rad/s²", mark="P", unit="rad/s²", why=Text("阶跃的斜率", "slope of the step"), gt=0
+    )
     acceleration: Acceleration = parameter(
-        "50 rad/s²", mark="P", unit="rad/s²", why="to the base speed", gt=0
+        "50 rad/s²", mark="P", unit="rad/s²", why=Text("加速到基准转速", "to the base speed"), gt=0
     )
-    settle: Duration = parameter("0.5 s", mark="P", unit="s", why="before each step", ge=0)
-    hold: Duration = parameter("0.3 s", mark="P", unit="s", why="after the step; y_∞ is its last fifth", gt=0)
-    repeats: int = parameter(10, mark="K", why="steps in each direction", ge=2)
+    settle: Duration = parameter(
+        "0.5 s", mark="P", unit="s", why=Text("每次阶跃之前", "before each step"), ge=0
+    )
+    hold: Duration = parameter(
+        "0.3 s",
+        mark="P",
+        unit="s",
+        why=Text("阶跃之后；y_∞ 取其最后五分之一", "after the step; y_∞ is its last fifth"),
+        gt=0,
+    )
+    repeats: int = parameter(10, mark="K", why=Text("每个方向的阶跃次数", "steps in each direction"), ge=2)
     position_step: Angle = parameter(
-        "5 °", mark="P", unit="rad", display="°", why="Δθ at the input, no torque limit; 0: none", ge=0
+        "5 °",
+        mark="P",
+        unit="rad",
+        display="°",
+        why=Text("输入端 Δθ，不受转矩限制；0：不做", "Δθ at the input, no torque limit; 0: none"),
+        ge=0,
     )
     position_speed: Speed = parameter(
-        "300 r/min", mark="P", unit="rad/s", display="r/min", why="most in a position step", gt=0
+        "300 r/min",
+        mark="P",
+        unit="rad/s",
+        display="r/min",
+        why=Text("位置阶跃时的上限", "most in a position step"),
+        gt=0,
     )
     positioning_band: Angle = parameter(
-        "0.01 °", mark="P", unit="rad", display="°", why="ε of the settling time; the customer's to say", gt=0
+        "0.01 °",
+        mark="P",
+        unit="rad",
+        display="°",
+        why=Text("调整时间的允差 ε；由客户确定", "ε of the settling time; the customer's to say"),
+        gt=0,
     )
-    sampling_rate: float = parameter(10_000.0, mark="P", unit="Hz", why="least rate of the speed", gt=0)
+    sampling_rate: float = parameter(
+        10_000.0, mark="P", unit="Hz", why=Text("转速采样率下限", "least rate of the speed"), gt=0
+    )
 
 
 def _recorded(p: StepResponseParameters, before: Set, step: Set, tag: Mapping[str, str | int]) -> Together:

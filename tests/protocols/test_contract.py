@@ -13,7 +13,7 @@ from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Order
 from verification_platform.engine.dry_run import Commanded, answered, dry_run
 from verification_platform.engine.evaluation import evaluate_recording
-from verification_platform.engine.parameters import parameter_uses
+from verification_platform.engine.parameters import parameter_uses, reason
 from verification_platform.engine.preflight import preflight
 from verification_platform.engine.protocol import Protocol, ProtocolError
 from verification_platform.engine.steps import Record, Step, body_of
@@ -62,7 +62,9 @@ def test_every_parameter_has_unit_source_and_reason(protocol: Protocol) -> None:
         extra = field.json_schema_extra
         assert isinstance(extra, dict), name
         assert extra["mark"] in MARKS, name
-        assert extra["why"], name
+        why = reason(extra)
+        assert why.en, name
+        assert any("\u4e00" <= sign <= "\u9fff" for sign in why.zh), name
         assert unit(str(extra["display"])).si == unit(str(extra["unit"])).si, name
 
 

@@ -251,9 +251,9 @@ def _run(
             "减速器与伺服中试台架（线缆仿真）", "Reducer and servo pilot bench (emulated wires)"
         ),
         parameters=(
-            ParameterUse("output_speed", "1 r/min", "1 r/min", "P", "quasi-static"),
-            ParameterUse("repeats", "1", "3", "P", "repeatability"),
-            ParameterUse("loads", "0, 0.5, 1", "0, 0.5, 1", "P", "fractions of T_N"),
+            ParameterUse("output_speed", "1 r/min", "1 r/min", "P", Text("准静态", "quasi-static")),
+            ParameterUse("repeats", "1", "3", "P", Text("重复性", "repeatability")),
+            ParameterUse("loads", "0, 0.5, 1", "0, 0.5, 1", "P", Text("以 T_N 的比例计", "fractions of T_N")),
         ),
         settings={"output_speed": 0.10471975511965978, "repeats": 1, "loads": [0.0, 0.5, 1.0]},
         results=tuple(results),

@@ -31,7 +31,7 @@ from .imagined_reducer import ROOT, result
 
 
 class Parameters(ProtocolParameters):
-    turns: int = parameter(2, mark="P", why="enough for a mean")
+    turns: int = parameter(2, mark="P", why=Text("足以取平均", "enough for a mean"))
 
 
 class Swing(Protocol):

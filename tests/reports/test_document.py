@@ -300,7 +300,7 @@ LONG_PARAMETER = ParameterUse(
     "1000 r/min, 2000 r/min",
     ", ".join(f"{n} r/min" for n in range(250, 4000, 250)),
     "P",
-    "levels " * 9,
+    Text("各级 " * 9, "levels " * 9),
 )
 
 

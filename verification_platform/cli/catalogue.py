@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
 from test_protocols import PROTOCOLS
+from verification_platform.engine.parameters import reason, shown
 from verification_platform.engine.protocol import Protocol
-from verification_platform.metrology.units import to_display
 
 from .view import console
 
@@ -36,10 +37,10 @@ def protocols(
         needs = (*protocol.requires.actuators, *protocol.requires.channels)
         console.print(f"  needs {', '.join(needs)}", style="dim")
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 2), header_style="dim")
-        for column in ("parameter", "default", "source", "why"):
+        for column in ("参数 parameter", "缺省值 default", "来源 source", "说明 why"):
             table.add_column(column)
         for row in describe(protocol)["parameters"]:
-            table.add_row(row["name"], row["shown"], row["mark"], row["why"])
+            table.add_row(row["name"], row["shown"], row["mark"], f"{row['why']['zh']} {row['why']['en']}")
         console.print(table)
         console.print()
 
@@ -55,9 +56,9 @@ def describe(protocol: Protocol) -> dict[str, Any]:
                 "name": name,
                 "default": default,
                 "unit": extra.get("unit", "1"),
-                "shown": _shown(default, str(extra.get("display", ""))),
+                "shown": shown(default, str(extra.get("display", ""))),
                 "mark": extra.get("mark", ""),
-                "why": extra.get("why", ""),
+                "why": asdict(reason(extra)),
             }
         )
     return {
@@ -70,11 +71,3 @@ def describe(protocol: Protocol) -> dict[str, Any]:
         "channels": list(protocol.requires.channels),
         "parameters": rows,
     }
-
-
-def _shown(value: object, unit: str) -> str:
-    if isinstance(value, tuple | list):
-        return ", ".join(_shown(item, unit) for item in value)
-    if isinstance(value, float) and unit not in ("", "1"):
-        return f"{to_display(value, unit):.6g} {unit}"
-    return str(value) if not isinstance(value, float) else f"{value:.6g}"

@@ -258,7 +258,7 @@ def load_evaluated(path: Path) -> Evaluated:
             tuple(load_curves(path / "curves.json")),
             _texts(table["findings"]),
             _texts(table["deviations"]),
-            tuple(ParameterUse(**use) for use in table["parameters"]),
+            tuple(ParameterUse.from_data(use) for use in table["parameters"]),
         )
     except OSError as error:
         raise ProtocolError(f"{file}: cannot be read ({error.strerror}); evaluate the run first") from None

@@ -36,6 +36,9 @@ class Text:
     en: str
 
 
+NOTHING = Text("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Standard:
     """A standard and clause the protocol follows, with the mark of how sure the clause is."""
@@ -71,14 +74,19 @@ class ProtocolParameters(Table):
 
 
 def parameter(
-    default: Any, *, mark: Mark, unit: str = "1", why: str = "", display: str = "", **checks: Any
+    default: Any, *, mark: Mark, unit: str = "1", why: Text = NOTHING, display: str = "", **checks: Any
 ) -> Any:
-    """Declare one parameter: `default` as text with unit or a bare SI number; `checks` as in pydantic (ge,
-    le, …)."""
+    """Declare one parameter: `default` as text with unit or a bare SI number; `why` says what it is for; `checks` as in
+    pydantic (ge, le, …)."""
     return Field(
         default,
         validate_default=True,
-        json_schema_extra={"unit": unit, "mark": mark, "why": why, "display": display or unit},
+        json_schema_extra={
+            "unit": unit,
+            "mark": mark,
+            "why": {"zh": why.zh, "en": why.en},
+            "display": display or unit,
+        },
         **checks,
     )
 

@@ -157,7 +157,7 @@ class RunFolder:
                 tables["protocol"]["id"],
                 tables["protocol"]["version"],
                 tables["parameters"],
-                tuple(ParameterUse(**use) for use in tables["parameter_uses"]),
+                tuple(ParameterUse.from_data(use) for use in tables["parameter_uses"]),
                 parse_order(tables["order"], str(file)),
                 BenchDescription.model_validate(tables["bench"]),
                 _CHANNELS.validate_python(tables["channels"]),
