@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,11 +85,16 @@ def say(text: Text, languages: Sequence[Language], between: str = " ") -> str:
     return between.join(dict.fromkeys(getattr(text, language) for language in languages))
 
 
+def _set_low(label: str) -> str:
+    """A_q with its index as a subscript."""
+    return re.sub(r"\b([A-Za-z])_(\w+)", r"\1$_{\\mathrm{\2}}$", label)
+
+
 def labelled(plot: Plot, axes: Axes, *, y_label: bool = True) -> Axes:
     """`axes` with the labels of `plot`."""
-    axes.set_xlabel(plot.x.label)
+    axes.set_xlabel(_set_low(plot.x.label))
     if y_label:
-        axes.set_ylabel(plot.y.label)
+        axes.set_ylabel(_set_low(plot.y.label))
     axes.yaxis.set_major_locator(MaxNLocator(6 if plot.wide else 5))
     return axes
 
