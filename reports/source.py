@@ -26,7 +26,7 @@ from verification_platform.engine.journal import read_journal
 from verification_platform.engine.protocol import Text
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.engine.software import software
-from verification_platform.records import open_recording
+from verification_platform.records.reader import open_recording
 from verification_platform.records.recording import Recording
 from verification_platform.records.seal import read_seal, samples_folder
 from verification_platform.tables import one_line

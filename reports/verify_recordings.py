@@ -13,7 +13,8 @@ from verification_platform.engine.journal import JournalError
 from verification_platform.engine.protocol import ProtocolError
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.engine.software import software
-from verification_platform.records import RecordingError, open_recording
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.reader import open_recording
 from verification_platform.records.seal import verify_seal
 
 from . import model

@@ -21,7 +21,7 @@ from verification_platform.engine.channels import channel_records
 from verification_platform.engine.evaluation import Evaluated, evaluate_recording
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Result
-from verification_platform.records import RecordingError
+from verification_platform.records.errors import RecordingError
 from verification_platform.records.recording import Integrity, Samples
 
 ROOT = Path(__file__).parents[2]

@@ -12,8 +12,11 @@ import pytest
 from mcap.reader import make_reader
 from mcap.writer import Writer
 
-from verification_platform.records import McapRecording, SegmentMark, close_seal, decode_block, open_recording
-from verification_platform.records.cdr import block_layout
+from verification_platform.records.cdr import block_layout, decode_block
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.mcaprecording import McapRecording
+from verification_platform.records.reader import open_recording
+from verification_platform.records.recovery import close_seal
 from verification_platform.records.schema import SAMPLES_PREFIX
 
 OLD = b"float32[] age\n"

@@ -17,18 +17,13 @@ from mcap.writer import CompressionType, Writer
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 
-from verification_platform.records import (
-    BLOCK_ROWS,
-    RecordingError,
-    SegmentMark,
-    decode_block,
-    encode_block,
-    encode_mark,
-    open_recording,
-    seal_digest,
-    verify_seal,
-)
+from verification_platform.records.cdr import decode_block, encode_block, encode_mark
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.mcaprecording import BLOCK_ROWS
+from verification_platform.records.reader import open_recording
 from verification_platform.records.recording import Recording
+from verification_platform.records.seal import seal_digest, verify_seal
 
 
 @settings(max_examples=15, deadline=None)
@@ -269,7 +264,7 @@ def test_one_writer_one_recording(tmp_path: Path, writer_in: Callable[..., Any])
 
 def test_channels_and_groups_must_fit(tmp_path: Path) -> None:
     from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-    from verification_platform.records import RecordingWriter
+    from verification_platform.records.writer import RecordingWriter
 
     record = ChannelRecord("a", "rad", 1.0)
     for channels, groups, what in (

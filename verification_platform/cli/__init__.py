@@ -19,7 +19,7 @@ from verification_platform.engine.journal import JournalError
 from verification_platform.engine.protocol import ProtocolError
 from verification_platform.metrology.decision import DecisionError
 from verification_platform.metrology.units import UnitError
-from verification_platform.records import RecordingError
+from verification_platform.records.errors import RecordingError
 from verification_platform.ros import GraphError, RosMissing
 
 from . import bench, catalogue, data, demo, home, lock, report, reset, run
