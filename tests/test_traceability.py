@@ -27,7 +27,8 @@ def imported(table: dict[str, Any]) -> ChannelMapping:
 def test_an_uncertainty_is_a_width_and_a_range_a_reading(read: Any) -> None:
     channel = read({"range": "150 °C", "calibration": CALIBRATION})
     assert channel.range == pytest.approx(423.15)
-    assert channel.calibration.U == pytest.approx(0.3)
+    stated = channel.calibration.U
+    assert stated == pytest.approx(0.3)
     assert channel.calibration.U_relative == pytest.approx(0.001)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -30,7 +30,8 @@ _USER_ERRORS = (
     BenchError, UnitError, DecisionError, ProtocolError, JournalError, RecordingError, DriverError, GraphError, RosMissing,
     ReportError,
 )  # fmt: skip
-_UsageError = typer.BadParameter.__mro__[1]  # typer vendors click; this is the public way to its UsageError
+#: typer vendors click; this is the public way to its UsageError.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="pilotbench",
