@@ -44,8 +44,10 @@ def advice(
             "The difference is larger than rounding: either the method changed between the versions, or report or run folder "
             "was altered."
         )
-    zh.append("本次核验不算通过。请用生成报告的版本再核验一次：")
-    en.append("This is no pass. Verify once more with the version that made the report:")
+    zh.append("本次核验不算通过。请在同类计算机上用生成报告的版本再核验一次：")
+    en.append(
+        "This is no pass. Verify once more with the version that made the report, on a computer of the same kind:"
+    )
     command = _command(made, pdf, recording)
     zh_end = "若在该版本下验证通过，则报告中的数值正是该版本由此记录算得；若仍不通过，则报告或记录已被改动。"
     en_end = (
