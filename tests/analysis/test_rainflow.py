@@ -21,6 +21,8 @@ from verification_platform.analysis.rainflow import (
 )
 from verification_platform.analysis.rainflow_result import RainflowResult
 
+from .merging import merged_neighbours
+
 ASTM = [-2, 1, -3, 5, -1, 3, -4, 4, -2]
 
 
@@ -125,12 +127,10 @@ def test_any_partition_and_merge_tree_is_exact(seed: int, table: bool) -> None:
             for block in np.array_split(piece, int(rng.integers(1, 4))):
                 part.update(block)
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
-        same(parts[0], whole)
+        joined = merged_neighbours(parts, rng)
+        same(joined, whole)
         if table:
-            one, two = parts[0].result().table, whole.result().table
+            one, two = joined.result().table, whole.result().table
             assert one is not None
             assert two is not None
             assert histogram(one.range, one.count) == histogram(two.range, two.count)

@@ -38,6 +38,8 @@ from verification_platform.records.recording import Recording
 
 ROOT = Path(__file__).parents[2]
 TICK_S = 0.002
+SPIN = Set("drive", Mode.VELOCITY, 10.0, 50.0)
+REST = Rest(("drive",))
 
 
 class FakeBench:
