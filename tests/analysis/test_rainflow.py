@@ -215,3 +215,18 @@ def test_refusals() -> None:
         RainflowCounter(1.0).merge(RainflowCounter(2.0))
     with pytest.raises(AnalysisError, match="dimension"):
         rainflow(np.zeros((2, 2)), 1.0)
+
+
+def test_edges_enclose_what_was_counted() -> None:
+    x = np.array([0.0, 5.0, 1.0, 4.0, 2.0, 9.0, 0.0])
+    result, table = rainflow(x, 1.5, mean_width=2.0), rainflow_table(x)
+    assert len(result.range_edges) == len(result.counts) + 1
+    counted, _ = np.histogram(table.range, result.range_edges, weights=table.count)
+    np.testing.assert_array_equal(counted, result.counts)
+    assert result.matrix is not None
+    both, _, _ = np.histogram2d(
+        table.range, table.mean, (result.range_edges, result.mean_edges), weights=table.count
+    )
+    np.testing.assert_array_equal(both, result.matrix)
+    with pytest.raises(AnalysisError, match="give mean_width"):
+        _ = rainflow(x, 1.5).mean_edges
