@@ -20,7 +20,10 @@ from mcap.writer import CompressionType, Writer
 
 from drivers.device import Block
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-from verification_platform.records import RecordingWriter, encode_block, open_recording, verify_seal
+from verification_platform.records.cdr import encode_block
+from verification_platform.records.reader import open_recording
+from verification_platform.records.seal import verify_seal
+from verification_platform.records.writer import RecordingWriter
 
 CHANNELS = tuple(f"channel_{k:02d}" for k in range(16))
 TOTAL_BYTES = 300e6

@@ -31,7 +31,19 @@ class Member(Protocol):
     def counters(self) -> Mapping[str, int]: ...
 
 
+class Servo(Member, Protocol):
+    """A member that takes set-points."""
+
+    @property
+    def values(self) -> Mapping[str, float]: ...
+    @property
+    def limits(self) -> Mapping[Mode, float]: ...
+    def enable(self, mode: Mode) -> None: ...
+    def disable(self) -> None: ...
+
+
 M = TypeVar("M", bound=Member)
+S = TypeVar("S", bound=Servo)
 
 
 def age_s(stamp_s: float, sampled_s: float) -> float:
@@ -145,6 +157,23 @@ class CanGroup(DeviceGroup[M]):
             self._opened().send_all(frames)
         except TransportTimeout as error:
             raise TransportLost(self._name, error.what, error.hint) from error
+
+
+class ServosOnly(DeviceGroup[S]):
+    """Everything in the group takes set-points, from −limit to +limit in each mode."""
+
+    def enable(self, device: str, mode: Mode) -> None:
+        self._member(device).enable(mode)
+
+    def disable(self, device: str) -> None:
+        self._member(device).disable()
+
+    def measured(self, device: str, mode: Mode) -> float:
+        return self._member(device).values[mode.value]
+
+    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
+        largest = self._member(device).limits[mode]
+        return -largest, largest
 
 
 class SensorsOnly(DeviceGroup[M]):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verification_platform.records.seal import write_atomically
+from verification_platform.disk import write_whole
 
 from . import model
 from .errors import ReportError
@@ -66,7 +66,7 @@ def write_report(data: model.ReportData, runs: Sequence[Path], out: Path) -> Rep
     try:
         out.mkdir(parents=True, exist_ok=True)
         for path, text in {**contents, files.manifest: model.canonical(tables)}.items():
-            write_atomically(path, text)
+            write_whole(path, text)
     except OSError as error:
         raise ReportError(
             f"{out}: the report cannot be written ({error.strerror}); give another --out"

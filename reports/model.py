@@ -75,6 +75,11 @@ class Software:
     version: str = ""
     commit: str = ""
 
+    @property
+    def named(self) -> str:
+        """As a reader finds it again: ``pilotbench 0.1.0 (commit 2816f42d4c50)``."""
+        return f"{self.name} {self.version}" + (f" (commit {self.commit})" if self.commit else "")
+
 
 @dataclass(frozen=True, slots=True)
 class Typesetting:
@@ -279,33 +284,6 @@ def results_from_json(tables: Any, where: str) -> tuple[Result, ...]:
         return _RESULTS.validate_python(tables)
     except ValidationError as error:
         raise ReportError(one_line(where, error)) from None
-
-
-def first_difference(left: Any, right: Any, place: str = "") -> str:
-    """Where and how two JSON-like values first differ, e.g. ``results[2].U: 1.0 is not 1.5``; empty when
-    they are equal.
-
-    A result is named by its quantity as well as by its number.
-    """
-    if isinstance(left, dict) and isinstance(right, dict):
-        here = (
-            f"{place} ({left['quantity']})"
-            if left.get("quantity") and left.get("quantity") == right.get("quantity")
-            else place
-        )
-        for key in (*left, *(k for k in right if k not in left)):
-            if key not in left or key not in right:
-                return f"{here}.{key}: {'missing' if key not in left else 'should not be there'}"
-            if found := first_difference(left[key], right[key], f"{here}.{key}" if here else str(key)):
-                return found
-        return ""
-    if isinstance(left, list | tuple) and isinstance(right, list | tuple):
-        for index, (one, other) in enumerate(zip(left, right, strict=False)):
-            if found := first_difference(one, other, f"{place}[{index}]"):
-                return found
-        return "" if len(left) == len(right) else f"{place}: {len(left)} entries, {len(right)} expected"
-    # repr tells −0.0 from 0.0 and 1 from 1.0; NaN equals itself
-    return "" if repr(left) == repr(right) else f"{place}: {left!r:.60} instead of {right!r:.60}"
 
 
 def canonical(tables: Any) -> bytes:

@@ -14,7 +14,6 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
@@ -26,12 +25,13 @@ from verification_platform.engine.journal import read_journal
 from verification_platform.engine.protocol import Text
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.engine.software import software
-from verification_platform.records import open_recording
+from verification_platform.records.reader import open_recording
 from verification_platform.records.recording import Recording
 from verification_platform.records.seal import read_seal, samples_folder
 from verification_platform.tables import one_line
 
 from . import model
+from .differences import first_difference
 from .errors import ReportError
 from .pdf import languages, typesetting
 from .thinning import merge_directions, thin
@@ -97,6 +97,8 @@ def load_report(
                 "one report follows one order"
             )
     loaded = tuple(load_run(folder) for folder in folders)
+    for folder, run in zip(folders, loaded, strict=True):
+        check_stored_results(folder, run)
     data = model.ReportData(
         number=number or _number(loaded),
         languages=chosen,
@@ -105,16 +107,14 @@ def load_report(
         item=profile.item,
         order=first.order,
         runs=loaded,
-        typesetting=typesetting(_software(software())),
+        typesetting=typesetting(here()),
     )
     return model.from_json(model.to_json(data))  # one spelling of every number, whoever built it
 
 
 def load_run(folder: RunFolder) -> model.Run:
-    """One run, its results recomputed from the recording. Raises ReportError when ``results.json``
-    disagrees."""
+    """One run, its results recomputed from the recording, whatever ``results.json`` says."""
     evaluated = evaluate_run(folder.path, get, write=False)
-    _agrees(folder.results, model.results_as_json(evaluated.results))
     protocol, recording = get(folder.protocol_id), open_recording(folder.samples)
     times = [dt.datetime.fromisoformat(entry.utc) for entry in read_journal(folder.journal)] or [
         folder.created_utc
@@ -185,22 +185,32 @@ def environment(recording: Recording) -> tuple[model.Environment, ...]:
     return tuple(rows)
 
 
-def _agrees(path: Path, recomputed: list[dict[str, Any]]) -> None:
+def check_stored_results(folder: RunFolder, run: model.Run) -> None:
+    """``results.json`` beside the recording, where there is one, says what was recomputed. Raises ReportError."""
+    path = folder.results
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
     except (OSError, ValueError) as error:
         raise ReportError(
-            f"{path}: cannot be read ({error}); write it again with `pilotbench analyze`"
+            f"{path}: cannot be read ({error}); move it away: all numbers are computed from the recording"
         ) from None
-    place = model.first_difference(
-        model.results_as_json(model.results_from_json(stored, str(path))), recomputed, "results"
+    place = first_difference(
+        model.results_as_json(model.results_from_json(stored, str(path))),
+        model.results_as_json(run.results),
+        "results",
     )
     if place:
         raise ReportError(
-            f"{path}: {place}; not what this version computes from the recording (altered, or evaluated by another version)"
+            f"{path}: {place}; it was altered, or evaluated by another version: measured with {run.software.named}, "
+            f"recomputed with {here().named}; to use what this version computes, move the file away"
         )
+
+
+def here() -> model.Software:
+    """This software."""
+    return _software(software())
 
 
 def _software(tables: Mapping[str, str]) -> model.Software:

@@ -13,6 +13,8 @@ Four questions, from the paper to the data:
 
 A forger who rewrites the data and typesets them anew passes 1 and 2 and fails 4, for the recording's seal
 is printed; one who also forges the recording is stopped only by a signature over the report.
+
+A report that another version of the software made may fail 4 in a last digit; `versions` says so and how to find out.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from . import model
 from .attachments import read_attachments
 from .errors import DocumentError, ReportError
 from .findings import Finding, Verification
+from .source import here
 from .verify_document import (
     attached_data,
     check_attachments,
@@ -33,6 +36,7 @@ from .verify_document import (
     read_manifest,
 )
 from .verify_recordings import check_recording, find_folder
+from .versions import advice
 
 
 def verify_report(pdf: Path, recording: Path | None = None) -> Verification:
@@ -56,4 +60,4 @@ def verify_report(pdf: Path, recording: Path | None = None) -> Verification:
     findings += check_bytes(content, data)
     for run in data.runs:
         findings += check_recording(run, data, find_folder(run, data, pdf, manifest, recording))
-    return Verification(tuple(findings))
+    return Verification(tuple(findings), advice(findings, data, here(), pdf, recording))

@@ -15,6 +15,7 @@ import pikepdf
 from . import model
 from .attachments import MOST_PDF_BYTES
 from .build import JSON_NAME, MANIFEST_NAME, MANIFEST_SCHEMA
+from .differences import first_difference
 from .errors import DocumentError, ReportError
 from .findings import Finding
 from .pdf import render, typesetting
@@ -105,7 +106,7 @@ def check_attachments(attached: dict[str, bytes], data: model.ReportData) -> Ite
 
 def _text_difference(found: bytes, expected: bytes) -> str:
     try:
-        difference = model.first_difference(json.loads(found), json.loads(expected))
+        difference = first_difference(json.loads(found), json.loads(expected))
     except (ValueError, RecursionError):
         return "not valid JSON: the attachment was altered"
     return f"was altered at {difference}" if difference else "was altered: the spelling differs"
@@ -125,8 +126,7 @@ def check_bytes(content: bytes, data: model.ReportData) -> Iterator[Finding]:
         )
         yield Finding(
             "PDF",
-            f"cannot be typeset again here: {list_of}; "
-            f"use pilotbench {there.pilotbench.version} {there.pilotbench.commit}".rstrip(),
+            f"cannot be typeset again here: {list_of}; made with {there.pilotbench.named}",
             "unchecked",
         )
         return

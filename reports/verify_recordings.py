@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +14,15 @@ from verification_platform.engine.evaluation import evaluate_recording
 from verification_platform.engine.journal import JournalError
 from verification_platform.engine.protocol import ProtocolError
 from verification_platform.engine.run_folder import RunFolder
-from verification_platform.engine.software import software
-from verification_platform.records import RecordingError, open_recording
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.reader import open_recording
 from verification_platform.records.seal import verify_seal
 
 from . import model
+from .differences import Difference, differences
 from .errors import ReportError
 from .findings import Finding
-from .source import load_run, load_seal
+from .source import check_stored_results, here, load_run, load_seal
 
 _ERRORS = (ReportError, ProtocolError, RecordingError, BenchError, JournalError)
 
@@ -105,33 +108,41 @@ def check_recording(run: model.Run, data: model.ReportData, folder: Path | None)
 
 def _recomputed(run: model.Run, data: model.ReportData, folder: Path) -> Finding:
     try:
-        difference = _difference(run, data, folder)
+        found = _differences(run, data, folder)
     except _ERRORS as error:
         return Finding(run.id, str(error))
-    if not difference:
+    if not found:
         return Finding(run.id, f"{len(run.results)} results recomputed from the recording, bit for bit", "ok")
-    now = software()
-    hint = ""
-    if run.software.commit != now["commit"]:
-        hint = f" (measured with pilotbench {run.software.version} {run.software.commit}, "
-        hint += f"this is {now['version']} {now['commit']})"
-    return Finding(f"{run.id}: {difference}", f"the recording gives another value{hint}")
+    first, largest = found[0], max(difference.relative for difference in found)
+    what = first.note or f"the report says {first.found!r:.60}, the recording gives {first.expected!r:.60}"
+    if first.relative < math.inf:
+        what += (
+            f" (a difference of {abs(first.found - first.expected):.1g}, {first.relative:.1g} of the value)"
+        )
+    if len(found) > 1:
+        most = f", by at most {largest:.1g} of their values" if largest < math.inf else ""
+        what += f"; {len(found) - 1} more entries differ{most}"
+    what += f"; measured with {run.software.named}, report made with {data.typesetting.pilotbench.named}, this is {here().named}"
+    return Finding(f"{run.id}: {first.place}", what, deviation=largest)
 
 
-def _difference(run: model.Run, data: model.ReportData, folder: Path) -> str:
-    """Where the run in `folder` says something else than the report; empty when nowhere."""
+def _differences(run: model.Run, data: model.ReportData, folder: Path) -> list[Difference]:
+    """Where the run in `folder` says something else than the report. Raises one of `_ERRORS`."""
     if (folder / "run.json").exists():
         stored = RunFolder.load(folder)
-        if stored.order != data.order:
-            return "order " + model.first_difference(
-                data.order.model_dump(mode="json"), stored.order.model_dump(mode="json")
-            )
-        now = model.run_as_json(load_run(stored))
-        return model.first_difference(model.run_as_json(run) | {"id": now["id"]}, now)
+        asked, frozen = data.order.model_dump(mode="json"), stored.order.model_dump(mode="json")
+        if asked != frozen:
+            return [replace(found, place=f"order {found.place}") for found in differences(asked, frozen)]
+        now = load_run(stored)
+        as_json = model.run_as_json(now)
+        if found := list(differences(model.run_as_json(run) | {"id": as_json["id"]}, as_json)):
+            return found
+        check_stored_results(stored, now)
+        return []
     protocol = get(run.protocol)
     evaluated = evaluate_recording(
         protocol, open_recording(folder), protocol.Parameters.model_validate(dict(run.settings)), data.order
     )
-    return model.first_difference(
-        model.results_as_json(run.results), model.results_as_json(evaluated.results), "results"
+    return list(
+        differences(model.results_as_json(run.results), model.results_as_json(evaluated.results), "results")
     )

@@ -14,7 +14,9 @@ from verification_platform.metrology.budget import certificate, resolution
 from verification_platform.metrology.distributions import P_K2, coverage_factor
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, RecordingError, Segment, Unwrapping
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.recording import Recording, Segment
+from verification_platform.records.unwrapping import Unwrapping
 
 Floats = NDArray[np.float64]
 

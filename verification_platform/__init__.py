@@ -4,7 +4,8 @@ Each room imports only what stands above it:
 
     analysis    accumulators and functions on arrays
     metrology   units, uncertainty, calibration records, decision rules
-    tables      what all tables in files share
+    disk, tables, traceability
+                what files share: written whole or not at all; tables; what they state of channels and fixture
     records     recordings: writing, sealing, reading, importing
     bench       bench descriptions, safety, the built-in plant and simulator
     engine      steps, runs, evaluation

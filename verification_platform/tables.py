@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 
 from verification_platform.metrology.units import parse
 
@@ -13,6 +13,15 @@ class Table(BaseModel):
     """Immutable; an entry that nobody knows is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known(cls, table: Any) -> Any:
+        """Before pydantic does, which says neither the name nor what could be meant."""
+        for name in table if isinstance(table, dict) else ():
+            if name not in cls.model_fields:
+                raise ValueError(f"unknown entry {name!r}; known are {', '.join(cls.model_fields)}")
+        return table
 
 
 def quantity(unit: str) -> BeforeValidator:

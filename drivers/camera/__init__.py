@@ -1,0 +1,1 @@
+"""Printed targets in images of a camera: their pose (`charuco`)."""

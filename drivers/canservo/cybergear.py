@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from drivers.bus.frame import Frame
-from drivers.canservo.ranges import Range
+from drivers.canservo.ranges import Ranges
 
 LAST_ID = 127
 #: What the answer to "who are you" is addressed to.
@@ -39,17 +39,6 @@ class Run(IntEnum):
     RESET = 0
     CALIBRATION = 1
     RUN = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """Of one model."""
-
-    position: Range
-    velocity: Range
-    kp: Range
-    kd: Range
-    torque: Range
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,11 @@ from drivers.device import (
     Command,
     DriverError,
     Identity,
-    Mode,
     Row,
     TransportTimeout,
 )
 from drivers.family import Column
-from drivers.group import CanGroup, age_s
+from drivers.group import CanGroup, ServosOnly, age_s
 from drivers.realtime import AwakeClock
 
 LARGEST_LOAD = 0.6
@@ -40,7 +39,7 @@ _COLLECT = 0.75
 _STOP_CYCLES = 20
 
 
-class CanServoGroup(CanGroup[CanServo[Any]]):
+class CanServoGroup(ServosOnly[CanServo[Any]], CanGroup[CanServo[Any]]):
     """Implements `drivers.device.Group`. Raises ValueError when the bus could not carry the cycle, or two devices'
     identifiers overlap.
     """
@@ -126,19 +125,6 @@ class CanServoGroup(CanGroup[CanServo[Any]]):
             servo.warm_up()
         self._clock = AwakeClock(self._slice_s, clock.now())
         return identities
-
-    def enable(self, device: str, mode: Mode) -> None:
-        self._member(device).enable(mode)
-
-    def disable(self, device: str) -> None:
-        self._member(device).disable()
-
-    def measured(self, device: str, mode: Mode) -> float:
-        return self._member(device).values[mode.value]
-
-    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
-        largest = self._member(device).limits[mode]
-        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost, BusOff."""

@@ -9,22 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from drivers.bus.frame import Frame
-from drivers.canservo.ranges import Range
+from drivers.canservo.ranges import Ranges
 
 LAST_ID = 0x7F
 ENTER, EXIT, ZERO = b"\xff" * 7 + b"\xfc", b"\xff" * 7 + b"\xfd", b"\xff" * 7 + b"\xfe"
 SPECIAL = (ENTER, EXIT, ZERO)
-
-
-@dataclass(frozen=True, slots=True)
-class Ranges:
-    """Of one model: position 16 bits, the others 12."""
-
-    position: Range
-    velocity: Range
-    kp: Range
-    kd: Range
-    torque: Range
 
 
 @dataclass(frozen=True, slots=True)

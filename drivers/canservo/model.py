@@ -14,8 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from drivers.canservo import cybergear, mit
-from drivers.canservo.ranges import Range, symmetric
+from drivers.canservo.ranges import Range, Ranges, symmetric
 from drivers.device import Mode, Signal
 from drivers.tables import read_table, table_names
 
@@ -78,7 +77,7 @@ class OdriveModel(CanServoModel):
 
 @dataclass(frozen=True, slots=True)
 class CybergearModel(CanServoModel):
-    ranges: cybergear.Ranges
+    ranges: Ranges
     run_modes: Mapping[Mode, int]
     parameters: Mapping[str, int]
     tells_version: bool
@@ -87,7 +86,7 @@ class CybergearModel(CanServoModel):
 
 @dataclass(frozen=True, slots=True)
 class MitModel(CanServoModel):
-    ranges: mit.Ranges
+    ranges: Ranges
     reply_id: int
     reply_bytes: int
     position_kp: float
@@ -173,7 +172,7 @@ def _ranges(rows: Mapping[str, float], bits: int) -> dict[str, Range]:
 
 
 def _cybergear(table: Mapping[str, Any], common: dict[str, Any]) -> CybergearModel:
-    ranges = cybergear.Ranges(**_ranges(table["ranges"], 16))
+    ranges = Ranges(**_ranges(table["ranges"], 16))
     return CybergearModel(
         **common,
         digits={
@@ -191,7 +190,7 @@ def _cybergear(table: Mapping[str, Any], common: dict[str, Any]) -> CybergearMod
 
 
 def _mit(table: Mapping[str, Any], common: dict[str, Any]) -> MitModel:
-    ranges, reply, gains = mit.Ranges(**_ranges(table["ranges"], 12)), table["reply"], table["gains"]
+    ranges, reply, gains = Ranges(**_ranges(table["ranges"], 12)), table["reply"], table["gains"]
     if reply["bytes"] not in (6, 8):
         raise ValueError(f"{common['name']}: a reply has 6 or 8 bytes")
     digits = {s: getattr(ranges, s).digit for s in ("position", "velocity", "torque")}

@@ -41,5 +41,16 @@ class Range:
         return digits in (0, self.most)
 
 
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Of one model: CyberGear has 16 bits everywhere, the MIT frame 16 for the position and 12 for the others."""
+
+    position: Range
+    velocity: Range
+    kp: Range
+    kd: Range
+    torque: Range
+
+
 def symmetric(most: float, bits: int = 16) -> Range:
     return Range(-most, most, bits)

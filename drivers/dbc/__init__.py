@@ -1,0 +1,1 @@
+"""Sensors on CAN that send by themselves, described by a DBC database: `family`, `group`, `device`, `codec`."""

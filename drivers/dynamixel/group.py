@@ -27,7 +27,6 @@ from drivers.device import (
     DriverError,
     Identity,
     IdentityMismatch,
-    Mode,
     Quality,
     Row,
     TransportLost,
@@ -41,7 +40,7 @@ from drivers.dynamixel.script import Step
 from drivers.dynamixel.servo import DynamixelServo
 from drivers.dynamixel.telemetry import SHORT_S
 from drivers.family import Column
-from drivers.group import DeviceGroup
+from drivers.group import ServosOnly
 from drivers.realtime import AwakeClock
 
 _START_LATENCY_S = 0.1
@@ -52,7 +51,7 @@ _STOP_CYCLES = 10
 _LAST_START = 0.7
 
 
-class DynamixelGroup(DeviceGroup[DynamixelServo]):
+class DynamixelGroup(ServosOnly[DynamixelServo]):
     """Implements `drivers.device.Group`. Raises ValueError when the line could not carry the cycle.
 
     `latency_s`: what adapter and host may add to an answer; None: found out from the adapter.
@@ -126,19 +125,6 @@ class DynamixelGroup(DeviceGroup[DynamixelServo]):
         self._master.busy_s, self._since_s = 0.0, clock.now()
         self._clock = AwakeClock(self._slice_s, self._since_s)
         return [servo.identify() for servo in self._members.values()]
-
-    def enable(self, device: str, mode: Mode) -> None:
-        self._member(device).enable(mode)
-
-    def disable(self, device: str) -> None:
-        self._member(device).disable()
-
-    def measured(self, device: str, mode: Mode) -> float:
-        return self._member(device).values[mode.value]
-
-    def limits(self, device: str, mode: Mode) -> tuple[float, float]:
-        largest = self._member(device).limits[mode]
-        return -largest, largest
 
     def cycle(self, commands: Mapping[str, Command]) -> Row:
         """One cycle. Raises DeviceFault once for each new fault, CommandRefused, TransportLost."""

@@ -21,7 +21,8 @@ from verification_platform.analysis.hysteresis import hysteresis, wind_up
 from verification_platform.analysis.hysteresis_result import Estimate, HysteresisResult
 from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Text
-from verification_platform.records import Recording, Segment, map_segments
+from verification_platform.records.recording import Recording, Segment
+from verification_platform.records.spread import map_segments
 
 from ..common import angles, channel
 

@@ -20,7 +20,7 @@ from verification_platform.bench.dut import Reducer
 from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording
+from verification_platform.records.recording import Recording
 
 from ..common import channel, offered, reading, type_a_mean
 from ._hysteresis import Loops, Position, Zero, creep

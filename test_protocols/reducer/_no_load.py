@@ -17,7 +17,8 @@ from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment, map_segments
+from verification_platform.records.recording import Recording, Segment
+from verification_platform.records.spread import map_segments
 
 from ..common import Floats, angles, offered
 

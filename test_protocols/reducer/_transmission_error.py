@@ -17,7 +17,9 @@ from verification_platform.engine.protocol import Curve, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment, Tag, accumulate, map_segments
+from verification_platform.records.marks import Tag
+from verification_platform.records.recording import Recording, Segment
+from verification_platform.records.spread import accumulate, map_segments
 
 from ..common import TURN, Floats, angles, offered, reading, type_a_mean
 

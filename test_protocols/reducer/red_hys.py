@@ -42,7 +42,7 @@ from verification_platform.engine.protocol import (
 )
 from verification_platform.engine.steps import Prompt, Record, Rest, Seconds, Set, Step, Together, Wait
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records import Recording
+from verification_platform.records.recording import Recording
 from verification_platform.tables import Duration, Ratio, RatioRate, Speed
 
 from ..common import channel, environment_findings, rate_deviation

@@ -55,7 +55,7 @@ from verification_platform.engine.steps import (
     Wait,
 )
 from verification_platform.metrology.result import Result, RunStatus
-from verification_platform.records import Recording
+from verification_platform.records.recording import Recording
 from verification_platform.tables import Acceleration, Duration, Kelvin, Ratio, Speed
 
 from ..common import channel, environment_findings, rate_deviation

@@ -42,7 +42,8 @@ from verification_platform.engine.protocol import (
 )
 from verification_platform.engine.steps import Record, Rest, Seconds, Set, Step, Together, Turns, Wait
 from verification_platform.metrology.result import Result, RunStatus
-from verification_platform.records import Recording, Tag
+from verification_platform.records.marks import Tag
+from verification_platform.records.recording import Recording
 from verification_platform.tables import Acceleration, Duration, Ratio, RatioRate, Speed
 
 from ..common import channel, environment_findings, rate_deviation

@@ -18,7 +18,9 @@ from verification_platform.engine.protocol import ProtocolError, Text
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, RecordingError, Segment, Unwrapping
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.recording import Recording, Segment
+from verification_platform.records.unwrapping import Unwrapping
 
 from ..common import TURN, Floats, offered, reading, type_a_mean
 from ._signal import TORQUE, signal, torque_limit, torque_share

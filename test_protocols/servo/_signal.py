@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from verification_platform.engine.protocol import Text
-from verification_platform.records import Recording, RecordingError, Segment
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.recording import Recording, Segment
 
 #: The drive's own torque, where the bench has it.
 TORQUE = "drive_torque"

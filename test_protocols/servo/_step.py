@@ -13,7 +13,8 @@ from verification_platform.engine.protocol import ProtocolError
 from verification_platform.metrology.budget import make_result, type_b
 from verification_platform.metrology.records import ChannelRecord
 from verification_platform.metrology.result import Contribution, LimitType, Result
-from verification_platform.records import Recording, Segment, Unwrapping
+from verification_platform.records.recording import Recording, Segment
+from verification_platform.records.unwrapping import Unwrapping
 
 from ..common import TURN, Floats, offered, reading
 from ._signal import signal, torque_limit, torque_share

@@ -55,7 +55,7 @@ from verification_platform.engine.protocol import (
 )
 from verification_platform.engine.steps import Record, Rest, Seconds, Set, Together, Wait
 from verification_platform.metrology.result import Result
-from verification_platform.records import Recording
+from verification_platform.records.recording import Recording
 from verification_platform.tables import Acceleration, Angle, Duration, Speed
 
 from ..common import channel, environment_findings, rate_deviation

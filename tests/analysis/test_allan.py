@@ -18,6 +18,8 @@ from verification_platform.analysis.errors import (
     NotMergeableError,
 )
 
+from .merging import merged_neighbours
+
 KINDS: tuple[Kind, ...] = ("adev", "oadev", "mdev", "tdev", "hdev", "ohdev")
 
 
@@ -97,10 +99,8 @@ def test_any_partition_and_merge_tree(kind: Kind) -> None:
             for block in np.array_split(y[begin:end], 2):
                 part.update(block)
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
-        one, two = whole.result(), parts[0].result()
+        joined = merged_neighbours(parts, rng)
+        one, two = whole.result(), joined.result()
         np.testing.assert_array_equal(one.m, two.m)
         np.testing.assert_array_equal(one.terms, two.terms)
         np.testing.assert_allclose(one.deviation, two.deviation, rtol=1e-12)

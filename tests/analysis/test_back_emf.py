@@ -11,6 +11,8 @@ from verification_platform.analysis.back_emf import BackEmf, back_emf
 from verification_platform.analysis.errors import AnalysisError, NotEnoughDataError, NotMergeableError
 from verification_platform.analysis.samples import CoverageError
 
+from .merging import merged_anyhow
+
 RPM = 2 * math.pi / 60
 
 
@@ -60,11 +62,8 @@ def test_any_partition_gives_the_same_result() -> None:
         for part in np.split(np.arange(voltage.size), np.sort(rng.integers(0, voltage.size, 4))):
             parts.append(BackEmf(4))
             parts[-1].update(voltage[part], angle[part], speed[part])
-        while len(parts) > 1:
-            a, b = rng.choice(len(parts), 2, replace=False)
-            parts[a].merge(parts[b])
-            parts.pop(int(b))
-        r = parts[0].result()
+        joined = merged_anyhow(parts, rng)
+        r = joined.result()
         assert r.k_e_v_s == pytest.approx(whole.k_e_v_s, rel=1e-12)
         assert r.thd == pytest.approx(whole.thd, rel=1e-10)
 

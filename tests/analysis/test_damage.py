@@ -7,6 +7,7 @@ import pytest
 
 from verification_platform.analysis.damage import (
     CYCLOIDAL_EXPONENT,
+    STRAIN_WAVE_EXPONENT,
     EquivalentLoad,
     SNCurve,
     acceleration_factor,
@@ -30,7 +31,7 @@ def test_T_LIFE() -> None:
     assert duty.mean_torque == pytest.approx(319.74, abs=0.01)
     assert duty.mean_speed == pytest.approx(12.026, abs=0.01)
     assert duty_cycle(torque, speed, time, CYCLOIDAL_EXPONENT).mean_torque == pytest.approx(320.21, abs=0.01)
-    for exponent, hours in ((3.0, 337.5), (CYCLOIDAL_EXPONENT, 386.34)):
+    for exponent, hours in ((STRAIN_WAVE_EXPONENT, 337.5), (CYCLOIDAL_EXPONENT, 386.34)):
         load = EquivalentLoad(exponent, rated_torque=67.0, rated_speed=2000.0)
         load.update(np.full(100, 1.5 * 67.0), np.full(100, -2000.0), 3600.0)
         assert load.result().equivalent_hours == pytest.approx(hours, abs=0.005)

@@ -22,6 +22,8 @@ from verification_platform.analysis.errors import (
 )
 from verification_platform.analysis.operating_region import shaft_power
 
+from .merging import merged_anyhow
+
 RPM = 2 * math.pi / 60
 
 
@@ -62,12 +64,9 @@ def test_power_in_random_parts_is_the_power_of_the_whole() -> None:
         for part in np.split(np.arange(30_000), np.sort(rng.integers(0, 30_000, 5))):
             parts.append(PowerMeter())
             parts[-1].update(u[:, part], i[:, part])
-        while len(parts) > 1:
-            a, b = rng.choice(len(parts), 2, replace=False)
-            parts[a].merge(parts[b])
-            parts.pop(int(b))
-        assert parts[0].result().power_w == pytest.approx(whole.power_w, rel=1e-12)
-        assert parts[0].result().samples == 30_000
+        joined = merged_anyhow(parts, rng)
+        assert joined.result().power_w == pytest.approx(whole.power_w, rel=1e-12)
+        assert joined.result().samples == 30_000
 
 
 def test_the_loss_model_finds_its_coefficients() -> None:

@@ -80,6 +80,7 @@ def test_T_CAM() -> None:
     # μ_p.min = (√(σ_d² + σ_q²/K² + ¼) + ½)/η
     assert r.threshold_photons == pytest.approx((math.sqrt(100 + 1 / 3 + 0.25) + 0.5) / 0.6, rel=0.03)
     assert r.dynamic_range == pytest.approx(r.saturation_photons / r.threshold_photons)
+    assert 10 ** (r.dynamic_range_db / 20) == pytest.approx(r.dynamic_range)
     assert r.dark_clipped_share == 0
 
 

@@ -16,6 +16,8 @@ from verification_platform.analysis.errors import (
 )
 from verification_platform.analysis.jitter import CycleJitter, JitterResult, cycle_jitter
 
+from .merging import merged_neighbours
+
 US = 1e-6
 
 
@@ -80,10 +82,8 @@ def test_1000_random_streams_in_random_parts_give_what_the_definitions_say() -> 
             parts.append(CycleJitter(1e-3))
             for block in np.split(part, np.sort(rng.integers(0, len(part) + 1, 2))):
                 parts[-1].update(block)
-        while len(parts) > 1:
-            k = int(rng.integers(0, len(parts) - 1))
-            parts[k].merge(parts.pop(k + 1))
-        r = parts[0].result()
+        joined = merged_neighbours(parts, rng)
+        r = joined.result()
         assert numbers(r) == pytest.approx(direct(t, 1e-3), rel=1e-9, abs=1e-12)
         assert r.missed == int(np.count_nonzero(np.diff(t) > 1.5e-3))
         whole = cycle_jitter(t, 1e-3)

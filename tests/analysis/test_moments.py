@@ -9,6 +9,8 @@ from scipy import stats
 from verification_platform.analysis.errors import NotEnoughDataError, NotFiniteError
 from verification_platform.analysis.moments import Moments, moments
 
+from .merging import merged_neighbours
+
 
 def test_against_scipy() -> None:
     rng = np.random.default_rng(1)
@@ -35,11 +37,9 @@ def test_any_partition_and_merge_tree() -> None:
             part = Moments()
             part.update(piece)
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
+        joined = merged_neighbours(parts, rng)
         whole = moments(x)
-        got = parts[0].result()
+        got = joined.result()
         assert (got.n, got.minimum, got.maximum) == (n, whole.minimum, whole.maximum)
         assert (got.minimum_at, got.maximum_at) == (whole.minimum_at, whole.maximum_at)
         assert got.mean == pytest.approx(whole.mean, rel=1e-12)

@@ -8,6 +8,8 @@ import pytest
 from verification_platform.analysis.errors import AnalysisError, NotEnoughDataError, NotFiniteError
 from verification_platform.analysis.quantiles import KEPT, QuantileSketch, quantiles
 
+from .merging import merged_neighbours
+
 SHARES = np.array([0.0, 1e-4, 0.001, 0.01, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99, 0.999, 0.9999, 1.0])
 
 
@@ -71,10 +73,8 @@ def test_any_partition_and_merge_tree_is_exact() -> None:
             part = QuantileSketch()
             part.update(piece)
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
-        one, two = whole.result(), parts[0].result()
+        joined = merged_neighbours(parts, rng)
+        one, two = whole.result(), joined.result()
         assert (one.n, one.first, one.width) == (two.n, two.first, two.width)
         np.testing.assert_array_equal(one.counts, two.counts)
         np.testing.assert_array_equal(one.low, two.low)

@@ -21,6 +21,8 @@ from verification_platform.analysis.rainflow import (
 )
 from verification_platform.analysis.rainflow_result import RainflowResult
 
+from .merging import merged_neighbours
+
 ASTM = [-2, 1, -3, 5, -1, 3, -4, 4, -2]
 
 
@@ -125,12 +127,10 @@ def test_any_partition_and_merge_tree_is_exact(seed: int, table: bool) -> None:
             for block in np.array_split(piece, int(rng.integers(1, 4))):
                 part.update(block)
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
-        same(parts[0], whole)
+        joined = merged_neighbours(parts, rng)
+        same(joined, whole)
         if table:
-            one, two = parts[0].result().table, whole.result().table
+            one, two = joined.result().table, whole.result().table
             assert one is not None
             assert two is not None
             assert histogram(one.range, one.count) == histogram(two.range, two.count)
@@ -215,3 +215,18 @@ def test_refusals() -> None:
         RainflowCounter(1.0).merge(RainflowCounter(2.0))
     with pytest.raises(AnalysisError, match="dimension"):
         rainflow(np.zeros((2, 2)), 1.0)
+
+
+def test_edges_enclose_what_was_counted() -> None:
+    x = np.array([0.0, 5.0, 1.0, 4.0, 2.0, 9.0, 0.0])
+    result, table = rainflow(x, 1.5, mean_width=2.0), rainflow_table(x)
+    assert len(result.range_edges) == len(result.counts) + 1
+    counted, _ = np.histogram(table.range, result.range_edges, weights=table.count)
+    np.testing.assert_array_equal(counted, result.counts)
+    assert result.matrix is not None
+    both, _, _ = np.histogram2d(
+        table.range, table.mean, (result.range_edges, result.mean_edges), weights=table.count
+    )
+    np.testing.assert_array_equal(both, result.matrix)
+    with pytest.raises(AnalysisError, match="give mean_width"):
+        _ = rainflow(x, 1.5).mean_edges

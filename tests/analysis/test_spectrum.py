@@ -20,6 +20,8 @@ from verification_platform.analysis.spectrum import (
     power_spectrum,
 )
 
+from .merging import merged_neighbours
+
 
 def test_against_scipy() -> None:
     rng = np.random.default_rng(1)
@@ -75,15 +77,13 @@ def test_any_partition_and_merge_tree(two: bool, batch: int, monkeypatch: pytest
             part.update(*(s[begin:middle] for s in signals))
             part.update(*(s[middle:end] for s in signals))
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
-        assert parts[0].segments == whole.segments
-        assert parts[0].n == n
+        joined = merged_neighbours(parts, rng)
+        assert joined.segments == whole.segments
+        assert joined.n == n
         monkeypatch.undo()
         if whole.segments == 0:
             continue
-        one, other = whole.result(), parts[0].result()
+        one, other = whole.result(), joined.result()
         np.testing.assert_allclose(one.Pxx, other.Pxx, rtol=1e-11, atol=1e-14 * one.Pxx.max())
         if two:
             np.testing.assert_allclose(one.Pxy, other.Pxy, rtol=1e-9, atol=1e-12 * np.abs(one.Pxy).max())

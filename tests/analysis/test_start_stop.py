@@ -8,6 +8,8 @@ import pytest
 from verification_platform.analysis.errors import AnalysisError, NotFiniteError, NotMergeableError
 from verification_platform.analysis.start_stop import StartStopCount, StartStopCounter, count_start_stop
 
+from .merging import merged_neighbours
+
 
 def trapezoids(count: int, rng: np.random.Generator, wiggle: bool = False) -> np.ndarray:
     up = np.linspace(0, 1, 30)
@@ -50,11 +52,9 @@ def test_against_a_state_machine_for_any_partition_and_merge_tree() -> None:
             part = StartStopCounter(1.0)
             part.update(piece)
             parts.append(part)
-        while len(parts) > 1:
-            at = int(rng.integers(0, len(parts) - 1))
-            parts[at].merge(parts.pop(at + 1))
-        assert parts[0].result() == expected
-        assert parts[0].n == len(speed)
+        joined = merged_neighbours(parts, rng)
+        assert joined.result() == expected
+        assert joined.n == len(speed)
 
 
 def test_motion_under_way_at_the_beginning_is_no_start() -> None:

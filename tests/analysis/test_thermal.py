@@ -24,6 +24,8 @@ from verification_platform.analysis.thermal import (
     winding_temperature,
 )
 
+from .merging import merged_anyhow
+
 
 def warm_up(hours: float = 4.0, seed: int = 1, sigma: float = 0.05) -> tuple[np.ndarray, np.ndarray]:
     """35 K above 23 °C with τ = 1800 s, every 10 s."""
@@ -91,11 +93,8 @@ def test_any_order_of_merging_gives_the_same_result() -> None:
         for lo, hi in itertools.pairwise(cuts):
             parts.append(ThermalRecord())
             parts[-1].update(t[lo:hi], y[lo:hi], ambient[lo:hi])
-        while len(parts) > 1:
-            i, j = rng.choice(len(parts), 2, replace=False)
-            parts[i].merge(parts[j])
-            parts.pop(int(j))
-        r = parts[0].result()
+        joined = merged_anyhow(parts, rng)
+        r = joined.result()
         assert r.steady_s == pytest.approx(expected.steady_s, rel=1e-12)
         assert r.rise_k == pytest.approx(expected.rise_k, rel=1e-12)
         assert r.slope_k_h == pytest.approx(expected.slope_k_h, rel=1e-8)

@@ -35,6 +35,14 @@ def command(capsys: pytest.CaptureFixture[str]) -> Command:
     return run
 
 
+def simulated(
+    command: Command, out: Path, *more: object, bench: Path = BENCH, dut: Path = DUT, protocol: str = "RED-TE"
+) -> Said:
+    """`pilotbench run` on the built-in simulator, into `out`."""
+    where = ("--transport", "local", "--clock", "virtual", "--out", out)
+    return command("run", protocol, "--bench", bench, "--dut", dut, *where, *more)
+
+
 @pytest.fixture
 def bench_file(tmp_path: Path) -> Callable[..., Path]:
     """A copy of the emulated bench in which some text is replaced."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import BENCH, DUT, Command, Said
+from .conftest import BENCH, DUT, Command, Said, simulated
 
 
 def _refused(said: Said, *words: str) -> None:
@@ -22,21 +22,7 @@ def _refused(said: Said, *words: str) -> None:
 def _run(
     command: Command, out: Path, *more: object, bench: Path = BENCH, dut: Path = DUT, protocol: str = "RED-TE"
 ) -> Said:
-    said = command(
-        "run",
-        protocol,
-        "--bench",
-        bench,
-        "--dut",
-        dut,
-        "--transport",
-        "local",
-        "--clock",
-        "virtual",
-        "--out",
-        out,
-        *more,
-    )
+    said = simulated(command, out, *more, bench=bench, dut=dut, protocol=protocol)
     assert not (out / "run.json").exists()
     return said
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .conftest import BENCH, DUT, Command
+from .conftest import DUT, Command, simulated
 
 SHORT = (
     "--set",
@@ -21,23 +21,7 @@ SHORT = (
 
 def test_run_analyze_report_verify_forge(command: Command, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    said = command(
-        "run",
-        "RED-TE",
-        "--bench",
-        BENCH,
-        "--dut",
-        DUT,
-        "--transport",
-        "local",
-        "--clock",
-        "virtual",
-        "--seed",
-        7,
-        "--out",
-        run,
-        *SHORT,
-    )
+    said = simulated(command, run, "--seed", 7, *SHORT)
     assert said.code == 0, said.err
     assert "TE_pp" in said.out
     assert "合格" in said.out
@@ -46,10 +30,7 @@ def test_run_analyze_report_verify_forge(command: Command, tmp_path: Path) -> No
     assert said.code == 0
     assert json.loads(said.out) == json.loads((run / "results.json").read_text(encoding="utf-8"))
 
-    assert (
-        command("run", "RED-TE", "--bench", BENCH, "--dut", DUT, "--transport", "local", "--out", run).code
-        == 2
-    )  # nothing overwritten
+    assert simulated(command, run).code == 2  # nothing overwritten
 
     assert command("report", run).code == 0
     pdf = next((run / "report").glob("*.pdf"))
@@ -70,21 +51,7 @@ def test_a_limit_that_is_not_met_fails(command: Command, tmp_path: Path) -> None
     dut.write_text(
         DUT.read_text(encoding="utf-8").replace('max = "1.5 arcmin"', 'max = "0.5 arcmin"'), encoding="utf-8"
     )
-    said = command(
-        "run",
-        "RED-TE",
-        "--bench",
-        BENCH,
-        "--dut",
-        dut,
-        "--transport",
-        "local",
-        "--clock",
-        "virtual",
-        "--out",
-        tmp_path / "run",
-        *SHORT,
-    )
+    said = simulated(command, tmp_path / "run", *SHORT, dut=dut)
     assert said.code == 1
     assert "不合格" in said.out
 

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from drivers.bus.frame import Frame
 from drivers.canservo import cybergear, mit, odrive
 from drivers.canservo.model import CybergearModel, MitModel, known_models, load_model
-from drivers.canservo.ranges import Range, symmetric
+from drivers.canservo.ranges import Range, Ranges, symmetric
 from drivers.device import MODE_UNITS
 
 f32 = st.floats(width=32, allow_nan=False, allow_infinity=False)
 NODES = st.integers(0, 63)
 #: Of the vectors: position ±12.5 rad, velocity ±65 rad/s, torque ±18 N·m.
-VECTOR_MIT = mit.Ranges(
+VECTOR_MIT = Ranges(
     symmetric(12.5), symmetric(65.0, 12), Range(0, 500, 12), Range(0, 5, 12), symmetric(18.0, 12)
 )
 

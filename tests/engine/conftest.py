@@ -33,10 +33,13 @@ from verification_platform.engine.run import Outcome, RunEngine
 from verification_platform.engine.steps import Record, Rest, Seconds, Set, Step, Turns, Wait
 from verification_platform.metrology.budget import make_result
 from verification_platform.metrology.result import Contribution
-from verification_platform.records import Recording, SegmentMark
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.recording import Recording
 
 ROOT = Path(__file__).parents[2]
 TICK_S = 0.002
+SPIN = Set("drive", Mode.VELOCITY, 10.0, 50.0)
+REST = Rest(("drive",))
 
 
 class FakeBench:

@@ -15,7 +15,7 @@ import pytest
 from verification_platform.analysis.errors import AnalysisError
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.dut import Decision, Limit, Order
-from verification_platform.engine.channels import channel_records, fixture_record, groups
+from verification_platform.engine.channels import channel_records, groups
 from verification_platform.engine.evaluation import (
     Evaluated,
     evaluate_recording,
@@ -282,7 +282,7 @@ def test_a_run_folder_comes_back_as_it_was_frozen(run_folder: RunFolder) -> None
     assert back == run_folder
     assert back.software["name"] == "pilotbench"
     assert set(back.channels) == set(back.bench.channel)
-    assert fixture_record(back.bench) == back.fixture
+    assert back.bench.fixture.record() == back.fixture
     assert set(groups(back.bench)) == {"can0", "rs485"}
 
 

@@ -17,8 +17,7 @@ from verification_platform.engine.steps import (
 )
 from verification_platform.metrology.result import RunStatus
 
-SPIN = Set("drive", Mode.VELOCITY, 10.0, 50.0)
-REST = Rest(("drive",))
+from .conftest import REST, SPIN
 
 
 def test_a_run_resumes_at_the_step_it_had_reached(rig: Any) -> None:

@@ -27,8 +27,7 @@ from verification_platform.engine.steps import (
 )
 from verification_platform.metrology.result import RunStatus
 
-SPIN = Set("drive", Mode.VELOCITY, 10.0, 50.0)
-REST = Rest(("drive",))
+from .conftest import REST, SPIN
 
 
 def test_a_run_is_done_step_by_step_and_ends_at_rest(rig: Any) -> None:

@@ -23,7 +23,8 @@ from verification_platform.bench.write import write_bench, write_dut
 from verification_platform.engine.journal import read_journal
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records import close_seal, open_recording, recover_recording
+from verification_platform.records.reader import open_recording
+from verification_platform.records.recovery import close_seal, recover_recording
 from verification_platform.ros import Graph
 
 pytestmark = [pytest.mark.ros, pytest.mark.faults, pytest.mark.timeout(120)]

@@ -4,11 +4,8 @@ takes it off, within its time and 20 ms, in real time. A new table is tried with
 
 from __future__ import annotations
 
-import importlib.util
 import signal
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,19 +13,14 @@ import pytest
 
 from drivers.families import FAMILIES, models
 
+from ..loading import load_script
+
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]
 
 
 def _harness() -> ModuleType:
     """What the benchmark measures with, too."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "drivers" / "deaths.py"
-    spec = importlib.util.spec_from_file_location("master_deaths", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # its dataclasses look themselves up
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/drivers/deaths.py", "master_deaths")
 
 
 deaths = _harness()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +16,8 @@ from verification_platform.bench.gazebo import find_gazebo, gazebo_bodies
 from verification_platform.bench.plant import plant_parameters
 from verification_platform.bench.plant.bodies_datagram import DatagramBodies
 from verification_platform.engine.run_folder import RunFolder
+
+from ..loading import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -85,9 +86,4 @@ def frozen(freeze: Callable[..., RunFolder], tmp_path: Path) -> Callable[..., Ru
 
 @pytest.fixture(scope="session")
 def coverage() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("coverage_study", ROOT / "benchmarks" / "coverage.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/coverage.py", "coverage_study")

@@ -11,7 +11,7 @@ import numpy as np
 
 from verification_platform.bench.plant import Truth
 from verification_platform.metrology.result import Result
-from verification_platform.records import Recording
+from verification_platform.records.recording import Recording
 
 #: Where a run through ROS takes place, as it is frozen.
 ROS = {"clock": "real", "transport": "ros"}

@@ -17,7 +17,7 @@ from verification_platform.engine.evaluation import evaluate_run
 from verification_platform.engine.local import run_local
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import Result, RunStatus
-from verification_platform.records import open_recording
+from verification_platform.records.reader import open_recording
 
 from .protocol_runs import RUNS, misses
 

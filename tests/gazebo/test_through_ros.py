@@ -18,7 +18,7 @@ from verification_platform.bench.plant import make_plant
 from verification_platform.engine.evaluation import evaluate_run
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records import open_recording
+from verification_platform.records.reader import open_recording
 from verification_platform.ros import Graph
 
 from .protocol_runs import ROS, RUNS, misses, stamps_off

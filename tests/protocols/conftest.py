@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,10 @@ from verification_platform.engine.channels import channel_records
 from verification_platform.engine.evaluation import Evaluated, evaluate_recording
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 from verification_platform.metrology.result import Result
-from verification_platform.records import RecordingError
+from verification_platform.records.errors import RecordingError
 from verification_platform.records.recording import Integrity, Samples
+
+from ..loading import load_script
 
 ROOT = Path(__file__).parents[2]
 Floats = NDArray[np.float64]
@@ -125,9 +126,4 @@ def evaluate(order: Order) -> Evaluator:
 @pytest.fixture(scope="session")
 def coverage() -> ModuleType:
     """The coverage study, as a module."""
-    spec = importlib.util.spec_from_file_location("coverage_study", ROOT / "benchmarks" / "coverage.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/coverage.py", "coverage_study")

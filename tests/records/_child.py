@@ -19,7 +19,9 @@ import numpy as np
 
 from drivers.device import Block
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-from verification_platform.records import RecordingError, RecordingWriter, SegmentMark
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.writer import RecordingWriter
 
 ROWS = 50
 

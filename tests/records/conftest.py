@@ -13,7 +13,8 @@ import pytest
 
 from drivers.device import Block
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-from verification_platform.records import RecordingWriter, SegmentMark
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.writer import RecordingWriter
 
 GROUPS = {"can0": ("input_angle", "output_angle"), "rs485": ("output_torque",)}
 CHANNELS = {

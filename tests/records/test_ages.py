@@ -10,11 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 from mcap.reader import make_reader
-from mcap.writer import Writer
 
-from verification_platform.records import McapRecording, SegmentMark, close_seal, decode_block, open_recording
-from verification_platform.records.cdr import block_layout
+from verification_platform.records.cdr import block_layout, decode_block
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.mcaprecording import McapRecording
+from verification_platform.records.reader import open_recording
+from verification_platform.records.recovery import close_seal
 from verification_platform.records.schema import SAMPLES_PREFIX
+
+from .mcap_copy import copy_segment
 
 OLD = b"float32[] age\n"
 
@@ -48,25 +52,14 @@ def test_ages_are_recorded_where_there_are_some(
 
 def before_ages(path: Path, target: Path) -> None:
     """The same file as an earlier version wrote it: another definition, and blocks that end with the quality."""
-    with path.open("rb") as source, target.open("wb") as out:
-        reader, writer = make_reader(source), Writer(out, use_chunking=True)
-        writer.start("ros2")
-        for found in reader.iter_metadata():
-            writer.add_metadata(found.name, found.metadata)
-        channels: dict[int, int] = {}
-        for schema, channel, message in reader.iter_messages(log_time_order=False):
-            assert schema is not None
-            if channel.id not in channels:
-                schema_id = writer.register_schema(
-                    schema.name, schema.encoding, schema.data.replace(OLD, b"")
-                )
-                channels[channel.id] = writer.register_channel(channel.topic, "cdr", schema_id)
-            data = message.data
-            if channel.topic.startswith(SAMPLES_PREFIX):
-                at = block_layout(data)
-                data = data[: at.quality_at + at.rows * len(at.channels)] + b"\x01\x02\x03"
-            writer.add_message(channels[channel.id], message.log_time, data, message.publish_time)
-        writer.finish()
+
+    def without_ages(topic: str, data: bytes) -> bytes:
+        if not topic.startswith(SAMPLES_PREFIX):
+            return data
+        at = block_layout(data)
+        return data[: at.quality_at + at.rows * len(at.channels)] + b"\x01\x02\x03"
+
+    copy_segment(path, target, definition=lambda text: text.replace(OLD, b""), payload=without_ages)
 
 
 @pytest.fixture

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from drivers.device import Block, Quality
-from verification_platform.records import RecordingError, SegmentMark, open_recording
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.reader import open_recording
 
 
 def write(

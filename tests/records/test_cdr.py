@@ -14,17 +14,18 @@ from hypothesis.extra import numpy as hnp
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from drivers.device import Block
-from verification_platform.records import (
-    SAMPLE_BLOCK,
-    SEGMENT_MARK,
-    RecordingError,
-    SegmentMark,
+from verification_platform.records.cdr import (
+    LayoutReader,
+    block_layout,
     decode_block,
     decode_mark,
     encode_block,
     encode_mark,
+    stamp_ns,
 )
-from verification_platform.records.cdr import LayoutReader, block_layout, stamp_ns
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.schema import SAMPLE_BLOCK, SEGMENT_MARK
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=12)
 FLOATS = st.floats(width=64)

@@ -18,15 +18,11 @@ from hypothesis import strategies as st
 from mcap.writer import Writer
 from rosbags.rosbag2 import Reader
 
-from verification_platform.records import (
-    RecordingError,
-    close_seal,
-    open_recording,
-    recover_recording,
-    verify_seal,
-)
+from verification_platform.records.errors import RecordingError
 from verification_platform.records.mcapfile import scan
-from verification_platform.records.seal import Seal
+from verification_platform.records.reader import open_recording
+from verification_platform.records.recovery import close_seal, recover_recording
+from verification_platform.records.seal import Seal, verify_seal
 
 CHILD = Path(__file__).with_name("_child.py")
 ROOT = Path(__file__).parents[2]

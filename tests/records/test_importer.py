@@ -12,14 +12,11 @@ import numpy as np
 import pytest
 
 from drivers.device import Quality
-from verification_platform.records import (
-    RecordingError,
-    export_csv,
-    export_recording,
-    import_files,
-    open_recording,
-    verify_seal,
-)
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.exporter import export_csv, export_recording
+from verification_platform.records.importer import import_files
+from verification_platform.records.reader import open_recording
+from verification_platform.records.seal import verify_seal
 
 ROOT = Path(__file__).parents[2]
 BEARING = ROOT.parent / "shared/data/bearing"
@@ -147,7 +144,7 @@ def test_calibration_and_fixture(run: Callable[..., Any]) -> None:
         ("M\n1\n", RATE.replace("mN·m", "parsec"), r"map.toml: channel.output_torque: unknown unit 'parsec'; known are rad"),
         ("M\n1\n", RATE.replace("mN·m", "mm"), r"channel output_torque: unit mm measures m, expected a unit of N·m"),
         ("M\n1\n", RATE.replace("1 kHz", "1 ms"), r"time.rate: '1 ms' is in ms, expected a quantity in Hz"),
-        ("M\n1\n", RATE.replace("rate", "fate"), r"map.toml: time.fate"),
+        ("M\n1\n", RATE.replace("rate", "fate"), r"map.toml: time: unknown entry 'fate'"),
         ("M\n1\n", RATE.replace('rate = "1 kHz"', ""), r"map.toml: time: give rate"),
         ("M\n1\n", TIME.replace("ms", "mm"), r"unit 'mm' is no unit of time"),
         ("M\n1\n", RATE + "= 1", r"not a valid TOML file"),

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from verification_platform.records import RecordingError, SegmentMark, open_recording
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.reader import open_recording
 
 
 def test_a_dropped_block_is_a_gap(tmp_path: Path, writer_in: Callable[..., Any], bench: Any) -> None:
@@ -143,7 +145,7 @@ def test_a_step_repeated_after_an_interruption_counts_once(
 
 def test_resume_needs_the_same_channels(tmp_path: Path, recorded: Callable[..., Any]) -> None:
     from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-    from verification_platform.records import RecordingWriter
+    from verification_platform.records.writer import RecordingWriter
 
     recorded(tmp_path, [10])
     with pytest.raises(RecordingError, match="other groups or channels"):
@@ -154,7 +156,7 @@ def test_resume_needs_the_same_channels(tmp_path: Path, recorded: Callable[..., 
 
 def test_recordings_of_other_benches_are_not_mixed(tmp_path: Path, recorded: Callable[..., Any]) -> None:
     from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-    from verification_platform.records import RecordingWriter
+    from verification_platform.records.writer import RecordingWriter
 
     recorded(tmp_path / "one", [10], [], [{"a": 1}])
     recorded(tmp_path / "two", [10], [], [{"a": 2}])

@@ -13,22 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
-from mcap.writer import CompressionType, Writer
+from mcap.writer import CompressionType
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag2 import Reader
 
-from verification_platform.records import (
-    BLOCK_ROWS,
-    RecordingError,
-    SegmentMark,
-    decode_block,
-    encode_block,
-    encode_mark,
-    open_recording,
-    seal_digest,
-    verify_seal,
-)
+from verification_platform.records.cdr import decode_block, encode_block, encode_mark
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.mcaprecording import BLOCK_ROWS
+from verification_platform.records.reader import open_recording
 from verification_platform.records.recording import Recording
+from verification_platform.records.seal import seal_digest, verify_seal
+
+from .mcap_copy import copy_segment
 
 
 @settings(max_examples=15, deadline=None)
@@ -269,7 +266,7 @@ def test_one_writer_one_recording(tmp_path: Path, writer_in: Callable[..., Any])
 
 def test_channels_and_groups_must_fit(tmp_path: Path) -> None:
     from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-    from verification_platform.records import RecordingWriter
+    from verification_platform.records.writer import RecordingWriter
 
     record = ChannelRecord("a", "rad", 1.0)
     for channels, groups, what in (
@@ -319,19 +316,7 @@ def test_segments_compressed_afterwards_are_read(
     """``mcap compress`` breaks the seal, as it must, but not the content."""
     recorded(tmp_path, [100] * 5, [20], [{}])
     path = tmp_path / "packed.mcap"
-    with (tmp_path / "000000.mcap").open("rb") as source, path.open("wb") as target:
-        reader, writer = make_reader(source), Writer(target, compression=compression)
-        writer.start("ros2")
-        for found in reader.iter_metadata():
-            writer.add_metadata(found.name, found.metadata)
-        channels: dict[int, int] = {}
-        for schema, channel, message in reader.iter_messages(log_time_order=False):
-            assert schema is not None
-            if channel.id not in channels:
-                schema_id = writer.register_schema(schema.name, schema.encoding, schema.data)
-                channels[channel.id] = writer.register_channel(channel.topic, "cdr", schema_id)
-            writer.add_message(channels[channel.id], message.log_time, message.data, message.publish_time)
-        writer.finish()
+    copy_segment(tmp_path / "000000.mcap", path, compression=compression)
     with pytest.raises(RecordingError, match="is not part of the recording"):
         open_recording(path)
     (packed,), (plain,) = (

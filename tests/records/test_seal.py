@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from verification_platform.records import RecordingError, open_recording, seal_digest, verify_seal
-from verification_platform.records.seal import Seal, SealEntry
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.reader import open_recording
+from verification_platform.records.seal import Seal, SealEntry, seal_digest, verify_seal
 
 
 @pytest.fixture(scope="module")

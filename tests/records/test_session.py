@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from verification_platform.records import SegmentMark, encode_block, encode_mark, open_recording
+from verification_platform.records.cdr import encode_block, encode_mark
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.reader import open_recording
 from verification_platform.records.schema import MARKS_TOPIC
 from verification_platform.records.session import Reached, RecordingSession
 

@@ -25,7 +25,9 @@ from verification_platform.engine.protocol import (
 )
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import Contribution
-from verification_platform.records import Recording, RecordingWriter, SegmentMark
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.recording import Recording
+from verification_platform.records.writer import RecordingWriter
 
 from .imagined_reducer import ROOT, result
 

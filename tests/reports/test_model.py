@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 
 from reports import ReportError, model
+from reports.differences import first_difference
 from reports.source import load_lab
 from verification_platform.metrology.result import RunStatus, Verdict
 
@@ -80,7 +81,7 @@ def test_the_time_stamp_is_that_of_the_data(report: model.ReportData, changed: C
     ],
 )  # fmt: skip
 def test_first_difference_names_the_place(left: object, right: object, place: str) -> None:
-    assert model.first_difference(left, right) == place
+    assert first_difference(left, right) == place
 
 
 def test_modified_methods_are_based_on(report: model.ReportData) -> None:

@@ -170,7 +170,8 @@ def test_a_changed_seal_journal_or_frozen_run(files: ReportFiles, run_folder: Pa
 def test_a_limit_moved_after_the_run_is_found(files: ReportFiles, run_folder: Path) -> None:
     path = run_folder / "run.json"
     path.write_text(path.read_text(encoding="utf-8").replace("1.5 arcmin", "2.5 arcmin"), encoding="utf-8")
-    assert "order limits.TE_pp.max: '1.5 arcmin' instead of '2.5 arcmin'" in failures(files.pdf, run_folder)
+    said = failures(files.pdf, run_folder)
+    assert "order limits.TE_pp.max: the report says '1.5 arcmin', the recording gives '2.5 arcmin'" in said
 
 
 def test_another_recording_is_not_the_one_in_the_report(files: ReportFiles, other_run: Path) -> None:

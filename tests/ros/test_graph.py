@@ -16,7 +16,8 @@ from verification_platform.bench.dut import Order
 from verification_platform.engine.progress import Progress
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records import open_recording, verify_seal
+from verification_platform.records.reader import open_recording
+from verification_platform.records.seal import verify_seal
 from verification_platform.ros import Graph
 
 pytestmark = [pytest.mark.ros, pytest.mark.timeout(1200), pytest.mark.usefixtures("processors")]

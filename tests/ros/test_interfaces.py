@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from drivers.device import Block
-from verification_platform.records import SegmentMark, encode_block, encode_mark
-from verification_platform.records.cdr import decode_block, decode_mark
+from verification_platform.records.cdr import decode_block, decode_mark, encode_block, encode_mark
+from verification_platform.records.marks import SegmentMark
 from verification_platform.records.schema import SAMPLE_BLOCK, SEGMENT_MARK, MessageType
 
 MESSAGES = Path(__file__).resolve().parents[2] / "ros_ws" / "src" / "pilotbench_interfaces" / "msg"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import types
 from collections.abc import Callable
@@ -16,6 +15,8 @@ from verification_platform.bench.devices import with_uris
 from verification_platform.bench.write import write_bench
 from verification_platform.ros.environment import PROFILE
 from verification_platform.ros.graph import nodes_for
+
+from ..loading import load_script
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
 _NAMES = {
@@ -81,12 +82,7 @@ def launch_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Any]:
     monkeypatch.delitem(sys.modules, "verification_platform.ros.launching", raising=False)
 
     def load(name: str) -> Any:
-        spec = importlib.util.spec_from_file_location(name.replace(".", "_"), LAUNCH / name)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        return load_script(LAUNCH / name)
 
     return load
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +20,8 @@ from drivers.family import Column
 from drivers.modbus.device import ModbusDevice
 from drivers.modbus.group import ModbusGroup
 from drivers.modbus.model import load_model as modbus_model
+
+from .served import PowerLog, Served, serving
 
 
 class TwoShafts:
@@ -68,40 +68,13 @@ class TwoShafts:
 
 
 @dataclass
-class Bench:
+class Bench(Served):
     """Served devices, and what they told."""
 
-    host: EmulatorHost
     plant: TwoShafts
     can_uri: str
     serial_uri: str
-    power: list[tuple[str, bool, str, float]]
-    switched: threading.Condition
-    thread: threading.Thread
     slaves: dict[str, EmulatedSlave] = field(default_factory=dict)
-
-    def on_loop(self, action: Callable[[], None]) -> None:
-        """Run `action` in the emulator's thread and wait for it."""
-        done = threading.Event()
-
-        def run(_now: float) -> None:
-            action()
-            done.set()
-
-        self.host.loop.post(run)
-        assert done.wait(5)
-
-    def wait_power(self, device: str, on: bool, timeout_s: float = 5.0) -> tuple[str, bool, str, float]:
-        """The last switching of a device, once it is `on` or off."""
-
-        def last() -> tuple[str, bool, str, float] | None:
-            return next((e for e in reversed(self.power) if e[0] == device and e[1] is on), None)
-
-        with self.switched:
-            assert self.switched.wait_for(lambda: last() is not None, timeout_s), f"{device} did not switch"
-            event = last()
-            assert event is not None
-            return event
 
 
 #: Generous, because the test's own thread shares two busy cores with everything else.
@@ -123,30 +96,16 @@ def can_plans() -> tuple[CanSeatPlan, ...]:
 
 @pytest.fixture
 def bench(tmp_path: Path, can_plans: tuple[CanSeatPlan, ...]) -> Iterator[Bench]:
-    plant, power, switched = TwoShafts(), [], threading.Condition()
-
-    def on_power(device: str, on: bool, reason: str, now_s: float) -> None:
-        with switched:
-            power.append((device, on, reason, now_s))
-            switched.notify_all()
-
-    host = EmulatorHost(plant, on_power)
+    plant, log = TwoShafts(), PowerLog()
+    host = EmulatorHost(plant, log)
     slaves = {
         name: EmulatedSlave(name, unit, modbus_model(model), plant, 200 + unit)
         for name, (unit, model) in UNITS.items()
     }
     can_uri = host.can("can0", tmp_path / "can0.sock", 1_000_000, can_plans)
     serial_uri = host.serial("rs485", 115_200, list(slaves.values()))
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(5e-4)  # devices and master share this interpreter
-    yield Bench(host, plant, can_uri, serial_uri, power, switched, thread, slaves)
-    sys.setswitchinterval(interval)
-    host.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    host.close()
+    with serving(host):
+        yield Bench(host, plant, can_uri, serial_uri, slaves, log=log)
 
 
 @pytest.fixture

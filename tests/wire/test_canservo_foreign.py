@@ -27,6 +27,8 @@ from drivers.emulators.canservo_plan import canservo_plan
 from drivers.emulators.host import EmulatorHost
 from drivers.family import Column, DevicePlan
 
+from .served import serving
+
 TURN = 6.283185307179586
 
 
@@ -62,13 +64,8 @@ def axis(tmp_path: Path) -> Iterator[tuple[Rotor, str, list[tuple[bool, str]]]]:
     uri = host.can(
         "can0", tmp_path / "can0.sock", 1_000_000, [canservo_plan(DevicePlan("OD", 1, "odrive_s1"), 0.2)]
     )
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    yield rotor, uri.removeprefix("unix:"), power
-    host.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    host.close()
+    with serving(host):
+        yield rotor, uri.removeprefix("unix:"), power
 
 
 def test_the_master_of_odrive_can_drives_our_emulated_axis(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,8 @@ from drivers.emulators.contacts import Contacts
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.family import BusPlan, Column, DevicePlan
 
+from .served import Served, serving
+
 MODEL = "cia402_servo_ax1"
 
 
@@ -29,42 +31,29 @@ class Still:
         return 0.0
 
 
-class Drives:
-    """Two emulated drives, each with a contact, served from a thread."""
+@dataclass
+class Drives(Served):
+    """Two emulated drives, each with a contact."""
 
-    def __init__(self, folder: Path) -> None:
-        self.contacts = Contacts(Still())
-        self.host = EmulatorHost(self.contacts)
-        plans = [CanSeatPlan(f"AX{n}", n, load_model(MODEL)) for n in (1, 2)]
-        self.uri = self.host.can("can0", folder / "can0.sock", 1_000_000, plans)
-        self.thread = threading.Thread(target=self.host.run)
-        self.thread.start()
+    contacts: Contacts
+    uri: str
 
     def group(self, *columns: Column) -> CanopenGroup:
         devices = [DevicePlan("AX1", 1, MODEL), DevicePlan("AX2", 2, MODEL)]
         return CANOPEN.group(BusPlan("can0", self.uri, 1_000_000, 0.004, 0.2, devices, columns))
 
     def press(self, device: str, pressed: bool) -> None:
-        done = threading.Event()
-
-        def act(_now_s: float) -> None:
-            self.contacts.open(device, pressed)
-            done.set()
-
-        self.host.loop.post(act)
-        assert done.wait(5)
-
-    def close(self) -> None:
-        self.host.stop()
-        self.thread.join(5)
-        self.host.close()
+        self.on_loop(lambda: self.contacts.open(device, pressed))
 
 
 @pytest.fixture
 def drives(tmp_path: Path) -> Iterator[Drives]:
-    found = Drives(tmp_path)
-    yield found
-    found.close()
+    contacts = Contacts(Still())
+    host = EmulatorHost(contacts)
+    plans = [CanSeatPlan(f"AX{n}", n, load_model(MODEL)) for n in (1, 2)]
+    uri = host.can("can0", tmp_path / "can0.sock", 1_000_000, plans)
+    with serving(host):
+        yield Drives(host, contacts, uri)
 
 
 def fresh(group: CanopenGroup) -> Row:

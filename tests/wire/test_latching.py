@@ -6,7 +6,6 @@ The plant tells the time, so a position is the instant at which it was latched.
 from __future__ import annotations
 
 import statistics
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,8 @@ from drivers.clock import SLACK_S
 from drivers.device import Command
 from drivers.emulators.host import CanSeatPlan, EmulatorHost
 from drivers.family import Column
+
+from .served import serving
 
 MODEL = load_model("cia406_encoder_27bit")
 #: Their cycles, s: now and then both send at the same time.
@@ -53,13 +54,8 @@ def host(tmp_path: Path) -> Iterator[EmulatorHost]:
     host = EmulatorHost(Ticking())
     for bus in BUSES:
         host.can(bus, tmp_path / f"{bus}.sock", 1_000_000, [CanSeatPlan(bus, 3, MODEL, 7)])
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    yield host
-    host.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    host.close()
+    with serving(host):
+        yield host
     clock.join(None)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,6 +17,8 @@ from verification_platform.bench.dut import load_dut
 from verification_platform.bench.emulated import build_host
 from verification_platform.bench.plant import plant_behind_wires
 
+from .served import serving
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -27,12 +28,8 @@ def bench(tmp_path: Path) -> Iterator[BenchDescription]:
     described = load_bench(ROOT / "benches" / "modbus-servo.toml")
     plant = plant_behind_wires(described, load_dut(ROOT / "duts" / "harmonic-25-100.toml"), 1)
     host, uris = build_host(described, plant, tmp_path)
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    yield with_uris(described, uris)
-    host.stop()
-    thread.join(5)
-    host.close()
+    with serving(host):
+        yield with_uris(described, uris)
 
 
 def test_its_description_holds() -> None:

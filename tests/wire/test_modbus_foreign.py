@@ -39,6 +39,7 @@ from drivers.modbus.model import load_model
 from drivers.modbus.rtu import ModbusException, RtuMaster
 
 from .foreign import needed
+from .served import PowerLog, serving
 
 MEND = "apt-get install mbpoll libmodbus5"
 
@@ -104,8 +105,7 @@ def test_mbpoll_writes_a_setting_and_one_that_it_must_not(bench: Any) -> None:
 
 def test_mbpoll_sets_the_watchdog_of_a_drive_and_is_too_slow_for_it() -> None:
     """Function 10h on the drive that is written with it; a master that goes loses the torque."""
-    power: list[tuple[bool, str]] = []
-    off = threading.Event()
+    log = PowerLog()
 
     class Still:
         def advance(self, t_s: float) -> None:
@@ -117,27 +117,19 @@ def test_mbpoll_sets_the_watchdog_of_a_drive_and_is_too_slow_for_it() -> None:
         def read(self, device: str, signal: str) -> float:
             return 0.0
 
-    def on_power(_device: str, on: bool, reason: str, _now_s: float) -> None:
-        power.append((on, reason))
-        if not on:
-            off.set()
-
-    host = EmulatorHost(Still(), on_power)
-    unit = emulated_unit("BR1", 9, load_model("modbus_brake_powder_50nm"), host.plant, 1, on_power)
+    host = EmulatorHost(Still(), log)
+    unit = emulated_unit("BR1", 9, load_model("modbus_brake_powder_50nm"), host.plant, 1, log)
     path = host.serial("rs485", 115_200, [unit]).removeprefix("serial:")
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    try:
+    with serving(host):
         mbpoll(path, 9, "-t4", "-r32", write=(20, 1))  # 200 ms, current off
         assert values_of(mbpoll(path, 9, "-t4", "-r32", "-c2")) == [20.0, 1.0]
         mbpoll(path, 9, "-t4", "-r16", write=(1, 200))  # on, 10 N·m
-        assert off.wait(5.0)
-        assert power == [(True, "control word 0001h"), (False, "master no longer heard")]
+        log.wait("BR1", False)
+        assert [event[1:3] for event in log.events] == [
+            (True, "control word 0001h"),
+            (False, "master no longer heard"),
+        ]
         assert values_of(mbpoll(path, 9, "-t4", "-r0", "-c2")) == [4.0, 9.0]
-    finally:
-        host.stop()
-        thread.join(5)
-        host.close()
 
 
 # ── libmodbus, slave ──

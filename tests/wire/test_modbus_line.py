@@ -26,22 +26,13 @@ from drivers.modbus.group import ModbusGroup
 from drivers.modbus.model import load_model
 from drivers.modbus.rtu import ModbusException, RtuMaster
 
+from .served import cycle_until
+
 GOOD, STALE, BAD = Quality.GOOD, Quality.STALE, Quality.BAD
 
 
 def counters() -> dict[str, int]:
     return {"crc": 0, "timeout": 0, "nak": 0, "stray": 0}
-
-
-def cycle_until(group: ModbusGroup, wanted: Any, timeout_s: float = 5.0) -> Any:
-    """Cycle until `wanted(row)`; returns that row."""
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        row = group.cycle({})
-        if wanted(row):
-            return row
-        time.sleep(0.005)
-    raise AssertionError(f"last row {row}")
 
 
 @pytest.fixture

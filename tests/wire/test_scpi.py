@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -31,6 +30,8 @@ from drivers.family import BusPlan, Column, DevicePlan
 from drivers.scpi.family import SCPI
 from drivers.scpi.group import ScpiGroup
 from drivers.scpi.model import load_model
+
+from .served import Served, cycle_until, serving
 
 GOOD, STALE, BAD = Quality.GOOD, Quality.STALE, Quality.BAD
 ANALYSER, METER = "scpi_power_analyser_2e", "scpi_power_meter_serial"
@@ -66,22 +67,11 @@ class Steady:
 
 
 @dataclass
-class Desk:
-    host: EmulatorHost
+class Desk(Served):
     plant: Steady
     tcp: ScpiSocket
     serial: ScpiSerial
     groups: list[ScpiGroup] = field(default_factory=list)
-
-    def on_loop(self, action: Callable[[], None]) -> None:
-        done = threading.Event()
-
-        def run(_now: float) -> None:
-            action()
-            done.set()
-
-        self.host.loop.post(run)
-        assert done.wait(5)
 
     def line(self, model: str) -> Any:
         return self.tcp if model == ANALYSER else self.serial
@@ -95,16 +85,11 @@ def desk() -> Iterator[Desk]:
     serial = ScpiSerial(host.loop, host.advance, ScpiInstrument("PM1", load_model(METER), plant, 4712), BAUD)
     host.line("lan", tcp)
     host.line("com", serial)
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    found = Desk(host, plant, tcp, serial)
-    yield found
-    for group in found.groups:
-        group.close()
-    host.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    host.close()
+    with serving(host):
+        found = Desk(host, plant, tcp, serial)
+        yield found
+        for group in found.groups:
+            group.close()
 
 
 def make_group(desk: Desk, model: str, serial: str | None = None, **more: Any) -> ScpiGroup:
@@ -130,16 +115,6 @@ def group(desk: Desk, model: str) -> Iterator[ScpiGroup]:
     group.open()
     yield group
     group.close()
-
-
-def cycle_until(group: ScpiGroup, wanted: Callable[[Any], bool], timeout_s: float = 5.0) -> Any:
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        row = group.cycle({})
-        if wanted(row):
-            return row
-        time.sleep(0.005)
-    raise AssertionError(f"last row {row}")
 
 
 def all_good(row: Any) -> bool:

@@ -11,7 +11,6 @@ import importlib.util
 import math
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from drivers.scpi.family import SCPI
 from drivers.scpi.model import load_model
 
 from .foreign import needed
+from .served import serving
 
 MEND = "pip install '.[test]'"
 ANALYSER, METER = "scpi_power_analyser_2e", "scpi_power_meter_serial"
@@ -52,14 +52,10 @@ def served() -> Iterator[tuple[str, str]]:
     serial = ScpiSerial(
         host.loop, host.advance, ScpiInstrument("PM1", load_model(METER), host.plant, 4712), 115_200
     )
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    yield f"TCPIP::127.0.0.1::{tcp.port}::SOCKET", f"ASRL{serial.path}::INSTR"
-    host.stop()
-    thread.join(5)
+    with serving(host):
+        yield f"TCPIP::127.0.0.1::{tcp.port}::SOCKET", f"ASRL{serial.path}::INSTR"
     for line in (tcp, serial):
         line.close()
-    host.close()
 
 
 def opened(name: str, terminator: str) -> Any:

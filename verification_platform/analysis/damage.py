@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike
 from .blocks import Float, as_block, refuse_not_finite
 from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
 
-STRAIN_WAVE_EXPONENT = 3.0
-CYCLOIDAL_EXPONENT = 10.0 / 3.0
+#: p of `EquivalentLoad`, as the catalogues of the two kinds of gear have it.
+STRAIN_WAVE_EXPONENT, CYCLOIDAL_EXPONENT = 3.0, 10.0 / 3.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .blocks import Float, as_block, refuse_not_finite
-from .errors import AnalysisError, NotEnoughDataError
+from .errors import NotEnoughDataError
+from .samples import as_times
 
 #: Distance of the threshold from the baseline, in standard deviations of the baseline.
 THRESHOLD_SIGMA = 5.0
@@ -68,13 +69,9 @@ def onset(
     command on the same clock. The baseline is what lies before it, at least 20 samples. Raises
     NotEnoughDataError for a shorter baseline, no motion, or a recording that ends within the fit window.
     """
-    t, x = as_block(times_s, "times"), as_block(signal, "signal")
-    if len(t) != len(x):
-        raise AnalysisError(f"{len(t)} times and {len(x)} samples")
-    refuse_not_finite(t, 0, "times")
+    x = as_block(signal, "signal")
+    t = as_times(times_s, len(x), "samples")
     refuse_not_finite(x, 0, "signal")
-    if np.any(np.diff(t) <= 0):
-        raise AnalysisError("the clock of the recording does not run forward")
     start = int(np.searchsorted(t, command_s))
     if start < _BASELINE:
         raise NotEnoughDataError(

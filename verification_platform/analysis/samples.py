@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .blocks import as_block
+from .blocks import as_block, refuse_not_finite
 from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
 
 #: Largest share of lost or clipped samples in a VALID run (protocol specification §0.5).
@@ -52,6 +52,19 @@ def as_blocks(*arrays: ArrayLike) -> tuple[Floats, ...]:
             f"blocks sampled together must be of equal length, got {', '.join(str(a.size) for a in out)}"
         )
     return out
+
+
+def as_times(times_s: ArrayLike, count: int, what: str) -> Floats:
+    """Instants (n,), s, of `count` samples of `what`: finite, each later than the one before. Raises SampleError, and
+    AnalysisError for what is not finite.
+    """
+    times = as_block(times_s, "times")
+    if len(times) != count:
+        raise SampleError(f"{len(times)} times and {count} {what}")
+    refuse_not_finite(times, 0, "times")
+    if np.any(np.diff(times) <= 0):
+        raise SampleError("the clock of the recording does not run forward")
+    return times
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from .errors import AnalysisError, NotEnoughDataError, NotMergeableError
 
 #: Length of each of the two windows, s, and largest slope in both, K/h.
 WINDOW_S, LIMIT_K_H = 1800.0, 2.0
-#: k of the resistance method: 1/temperature coefficient at 0 °C, less 0 °C, in K.
-COPPER_K, ALUMINIUM_K = 235.0, 225.0
+#: k of the resistance method for copper: 1/temperature coefficient at 0 °C, less 0 °C, in K.
+COPPER_K = 235.0
 
 _GAP_SHARE = 0.1
 _HOUR = 3600.0

@@ -18,16 +18,14 @@ from pydantic import Field, ValidationError, model_validator
 from verification_platform.metrology.units import parse
 from verification_platform.tables import (
     Acceleration,
-    Angle,
-    Compliance,
     Duration,
     Speed,
     Table,
     Torque,
     TorqueRate,
-    Viscous,
     one_line,
 )
+from verification_platform.traceability import Calibration, Fixture, channel_to_si
 
 
 class BenchError(ValueError):
@@ -102,18 +100,6 @@ class ActuatorRecord(Table):
     holds_position: bool = False
 
 
-class Calibration(Table):
-    """U (k) of the channel: an absolute part in the channel's unit and a part relative to the reading."""
-
-    certificate: str
-    laboratory: str
-    date: dt.date
-    due: dt.date
-    U: float = 0.0
-    U_relative: float = 0.0
-    k: float = Field(2.0, gt=0)
-
-
 class Channel(Table):
     """One measured quantity. `unit` is SI, derived from the signal."""
 
@@ -135,30 +121,7 @@ class Channel(Table):
             raise ValueError(
                 f"unknown signal {table['signal']!r}; known are {', '.join(SIGNAL_UNITS)}"
             ) from None
-        table = {**table, "unit": unit}
-        if table.get("range") is not None:
-            table["range"] = parse(table["range"], unit)
-        record = table.get("calibration")
-        if isinstance(record, dict):
-            record = dict(record)
-            if "U" in record:
-                record["U"] = parse(record["U"], unit)
-            if "U_relative" in record:
-                record["U_relative"] = parse(record["U_relative"], "1")
-            table["calibration"] = record
-        return table
-
-
-class Fixture(Table):
-    """What the bench itself adds, measured with a dummy, and how well that is known (U with k = 2)."""
-
-    compliance: Compliance = 0.0
-    compliance_U: Compliance = 0.0
-    drag_coulomb: Torque = 0.0
-    drag_viscous: Viscous = 0.0
-    drag_U: Torque = 0.0
-    sync_skew_U: Duration = 0.0
-    mounting_U: Angle = 0.0
+        return channel_to_si({**table, "unit": unit}, unit)
 
 
 class Clear(Table):

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from verification_platform.disk import open_as, sync_folder
+
 from .description import BenchDescription
-from .state import make_folder, open_as, state_of, sync_folder
+from .state import make_folder, state_of
 from .trip import Trip
 
 FILE = "trip.json"

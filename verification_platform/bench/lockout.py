@@ -26,7 +26,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .state import make_folder, open_as, state_of, write_whole
+from verification_platform.disk import open_as, write_whole
+
+from .state import make_folder, state_of
 
 _FILE = "lockout.json"
 _PIN_DIGITS = 6
@@ -153,7 +155,7 @@ class Lockout:
 
     def _write(self, keys: tuple[Key, ...]) -> None:
         entries = {"keys": [asdict(key) for key in keys]}
-        write_whole(self.path, json.dumps(entries, ensure_ascii=False, indent=1))
+        write_whole(self.path, json.dumps(entries, ensure_ascii=False, indent=1), shared=True)
 
 
 def _digest(pin: str, salt: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 from pathlib import Path
+
+from verification_platform.disk import open_as
 
 FOLDER = "PILOTBENCH_STATE"
 #: Where a bench computer with several users keeps it; made by its administrator.
@@ -30,32 +31,3 @@ def make_folder(folder: Path) -> None:
     """Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     open_as(folder, folder.parent)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Whole or not at all, and on the disk before anybody is told. Raises OSError."""
-    fresh = path.with_suffix(".new")
-    with fresh.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    open_as(fresh, path.parent)
-    fresh.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """What was renamed or removed in it stays so. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def open_as(path: Path, folder: Path) -> None:
-    """In a folder that a group shares, the whole group may change what lies in it."""
-    shared = folder.stat().st_mode & 0o020
-    with contextlib.suppress(PermissionError):  # somebody else's, and open already
-        if shared and not path.stat().st_mode & 0o020:
-            path.chmod(path.stat().st_mode | 0o020)

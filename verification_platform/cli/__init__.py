@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ from verification_platform.engine.journal import JournalError
 from verification_platform.engine.protocol import ProtocolError
 from verification_platform.metrology.decision import DecisionError
 from verification_platform.metrology.units import UnitError
-from verification_platform.records import RecordingError
+from verification_platform.records.errors import RecordingError
 from verification_platform.ros import GraphError, RosMissing
 
 from . import bench, catalogue, data, demo, home, lock, report, reset, run
@@ -30,7 +30,8 @@ _USER_ERRORS = (
     BenchError, UnitError, DecisionError, ProtocolError, JournalError, RecordingError, DriverError, GraphError, RosMissing,
     ReportError,
 )  # fmt: skip
-_UsageError = typer.BadParameter.__mro__[1]  # typer vendors click; this is the public way to its UsageError
+#: typer vendors click; this is the public way to its UsageError.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="pilotbench",

@@ -14,16 +14,11 @@ from test_protocols import get
 from verification_platform.bench.dut import load_dut
 from verification_platform.engine.evaluation import evaluate_recording, result_to_json
 from verification_platform.engine.run_folder import RunFolder
-from verification_platform.records import (
-    Mapper,
-    MapperError,
-    ProcessMapper,
-    SerialMapper,
-    export_csv,
-    import_files,
-    open_recording,
-)
 from verification_platform.records.cluster import DaskMapper
+from verification_platform.records.exporter import export_csv
+from verification_platform.records.importer import import_files
+from verification_platform.records.mapper import Mapper, MapperError, ProcessMapper, SerialMapper
+from verification_platform.records.reader import open_recording
 
 from .errors import CommandError, exit_code
 from .parameters import parse_settings, protocol_parameters

@@ -47,13 +47,18 @@ def verify(
     outcome = verify_report(document, recording)
     if as_json:
         findings = [{"state": f.state, "place": f.place, "what": f.what} for f in outcome.findings]
-        typer.echo(json.dumps({"ok": outcome.ok, "findings": findings}, ensure_ascii=False, indent=1))
+        advice = {"zh": outcome.advice.zh, "en": outcome.advice.en} if outcome.advice else None
+        told = {"ok": outcome.ok, "findings": findings, "advice": advice}
+        typer.echo(json.dumps(told, ensure_ascii=False, indent=1))
     else:
         for finding in outcome.findings:
             mark, style = _MARKS[finding.state]
             console.print(Text(mark, style) + Text(f" {finding.place}: {finding.what}"), soft_wrap=True)
         verdict, style = _OVERALL[(outcome.ok, bool(outcome.failures))]
         console.print(Text(verdict, style))
+        if outcome.advice:
+            for text in (outcome.advice.zh, outcome.advice.en):
+                console.print(f"\n{text}", soft_wrap=True, highlight=False, markup=False)
     if outcome.failures:
         raise typer.Exit(ExitCode.FAIL)
     raise typer.Exit(ExitCode.OK if outcome.ok else ExitCode.INVALID)

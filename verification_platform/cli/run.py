@@ -28,7 +28,7 @@ from verification_platform.engine.progress import Progress
 from verification_platform.engine.protocol import ProtocolError
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.metrology.result import RunStatus, Verdict
-from verification_platform.records import RecordingError
+from verification_platform.records.errors import RecordingError
 
 from .errors import CommandError, ExitCode, exit_code
 from .parameters import parse_settings, protocol_parameters

@@ -1,4 +1,4 @@
-"""From the bench description to what a recording knows of its channels and of the bench's own influence."""
+"""From the bench description to what a recording knows of its channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.simulated import resolution
-from verification_platform.metrology.records import ChannelRecord, FixtureRecord
+from verification_platform.metrology.records import ChannelRecord
+from verification_platform.traceability import channel_record
 
 
 def channel_records(
@@ -14,41 +15,19 @@ def channel_records(
 ) -> dict[str, ChannelRecord]:
     """One record a channel. `resolutions` (one digit, SI) as the open devices state them; else from their
     models."""
-    records = {}
-    for name, channel in bench.channel.items():
-        calibration = channel.calibration
-        digit = (resolutions or {}).get(name)
-        record = ChannelRecord(
+    stated = resolutions or {}
+    return {
+        name: channel_record(
             name,
             channel.unit,
-            rate_hz=1 / bench.bus[bench.device[channel.device].bus].cycle,
+            1 / bench.bus[bench.device[channel.device].bus].cycle,
             sensor=channel.sensor,
-            resolution=resolution(bench, name) if digit is None else digit,
+            resolution=stated[name] if name in stated else resolution(bench, name),
             range=channel.range,
+            calibration=channel.calibration,
         )
-        if calibration is not None:
-            record = ChannelRecord(
-                name,
-                record.unit,
-                record.rate_hz,
-                record.sensor,
-                record.resolution,
-                record.range,
-                calibration.certificate,
-                calibration.laboratory,
-                calibration.date,
-                calibration.due,
-                calibration.U,
-                calibration.U_relative,
-                calibration.k,
-            )
-        records[name] = record
-    return records
-
-
-def fixture_record(bench: BenchDescription) -> FixtureRecord:
-    """What the bench adds to a measurement."""
-    return FixtureRecord(**bench.fixture.model_dump())
+        for name, channel in bench.channel.items()
+    }
 
 
 def groups(bench: BenchDescription) -> dict[str, tuple[str, ...]]:

@@ -18,14 +18,17 @@ import numpy as np
 from drivers.device import Quality
 from verification_platform.analysis.errors import AnalysisError
 from verification_platform.bench.dut import Limit, Order
+from verification_platform.disk import write_whole
 from verification_platform.metrology.budget import BudgetError
 from verification_platform.metrology.decision import Limits, Rule, judge, worst
 from verification_platform.metrology.result import LimitType, Result, RunStatus, Verdict
 from verification_platform.metrology.units import UnitError, parse
-from verification_platform.records import Mapper, RecordingError, mapped, open_recording
+from verification_platform.records.errors import RecordingError
+from verification_platform.records.mapper import Mapper
 from verification_platform.records.one_thread import one_thread
+from verification_platform.records.reader import open_recording
 from verification_platform.records.recording import Recording
-from verification_platform.records.seal import write_atomically
+from verification_platform.records.spread import mapped
 
 from .journal import read_journal
 from .parameters import ParameterUse, deviations, parameter_uses
@@ -69,9 +72,9 @@ def evaluate_run(
         protocol, open_recording(folder.samples), parameters, folder.order, standing, mapper
     )
     if write:
-        write_atomically(folder.results, to_text([result_to_json(r) for r in evaluated.results]))
-        write_atomically(folder.curves, to_text([curve_to_json(c) for c in evaluated.curves]))
-        write_atomically(folder.evaluation, to_text(_standing(evaluated)))
+        write_whole(folder.results, to_text([result_to_json(r) for r in evaluated.results]))
+        write_whole(folder.curves, to_text([curve_to_json(c) for c in evaluated.curves]))
+        write_whole(folder.evaluation, to_text(_standing(evaluated)))
     return evaluated
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from drivers.device import Mode, Setpoint
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records import SegmentMark, Tag
+from verification_platform.records.marks import SegmentMark, Tag
 
 from . import conditions
 from .dry_run import Commanded, count_records

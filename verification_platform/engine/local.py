@@ -13,7 +13,8 @@ from typing import Literal, cast
 from drivers.device import Block, Setpoint
 from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.simulated import SimulatedBench
-from verification_platform.records import RecordingWriter, SegmentMark
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.writer import RecordingWriter
 
 from .journal import Journal, read_journal
 from .port import BenchPort

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from verification_platform.records import RecordingWriter
+from verification_platform.records.writer import RecordingWriter
 
 from .channels import groups
 from .preflight import accelerations

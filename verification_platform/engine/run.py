@@ -21,7 +21,7 @@ from drivers.device import DriverError
 from verification_platform.bench.dut import Order
 from verification_platform.bench.trip import BenchTrip
 from verification_platform.metrology.result import RunStatus
-from verification_platform.records import RecordingError
+from verification_platform.records.errors import RecordingError
 
 from .dry_run import answered, dry_run
 from .execution import StepExecution

@@ -24,11 +24,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from verification_platform.bench.description import BenchDescription, BenchError
 from verification_platform.bench.dut import Order, parse_order
+from verification_platform.disk import write_whole
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-from verification_platform.records.seal import write_atomically
 from verification_platform.tables import one_line
 
-from .channels import channel_records, fixture_record
+from .channels import channel_records
 from .parameters import ParameterUse, parameter_uses
 from .protocol import Protocol, ProtocolError, ProtocolParameters
 from .software import software
@@ -105,7 +105,7 @@ class RunFolder:
             order,
             bench,
             channel_records(bench, resolutions),
-            fixture_record(bench),
+            bench.fixture.record(),
             seed,
             clock,
             transport,
@@ -114,7 +114,7 @@ class RunFolder:
         )
         try:
             path.mkdir(parents=True, exist_ok=True)
-            write_atomically(path / "run.json", folder._text())
+            write_whole(path / "run.json", folder._text())
         except OSError as error:
             raise ProtocolError(
                 f"{path}: the run folder cannot be written ({error.strerror}); give another --out"

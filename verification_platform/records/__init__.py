@@ -1,59 +1,13 @@
-"""Recordings: sealed MCAP segments that any ROS 2 tool opens; writing, reading, verifying, importing."""
+"""Recordings: sealed MCAP segments that any ROS 2 tool opens; writing, reading, verifying, importing.
 
-from .cdr import decode_block, decode_mark, encode_block, encode_mark
-from .errors import RecordingError
-from .exporter import export_csv, export_recording
-from .importer import import_files
-from .mapper import Mapper, MapperError, ProcessMapper, SerialMapper
-from .marks import SegmentMark, Tag
-from .mcaprecording import BLOCK_ROWS, McapRecording, RecordedSegment
-from .reader import open_recording
-from .recording import Integrity, Recording, Samples, Segment
-from .recovery import Recovered, close_seal, recover_recording
-from .schema import MARKS_TOPIC, SAMPLE_BLOCK, SEGMENT_MARK, samples_topic
-from .seal import SealReport, samples_folder, seal_digest, verify_seal
-from .spread import GRID_ROWS, accumulate, map_segments, mapped
-from .unwrapping import Unwrapping
-from .writer import RecordingWriter
+Where to look:
 
-__all__ = [
-    "BLOCK_ROWS",
-    "GRID_ROWS",
-    "MARKS_TOPIC",
-    "SAMPLE_BLOCK",
-    "SEGMENT_MARK",
-    "Integrity",
-    "Mapper",
-    "MapperError",
-    "McapRecording",
-    "ProcessMapper",
-    "RecordedSegment",
-    "Recording",
-    "RecordingError",
-    "RecordingWriter",
-    "Recovered",
-    "Samples",
-    "SealReport",
-    "Segment",
-    "SegmentMark",
-    "SerialMapper",
-    "Tag",
-    "Unwrapping",
-    "accumulate",
-    "close_seal",
-    "decode_block",
-    "decode_mark",
-    "encode_block",
-    "encode_mark",
-    "export_csv",
-    "export_recording",
-    "import_files",
-    "map_segments",
-    "mapped",
-    "open_recording",
-    "recover_recording",
-    "samples_folder",
-    "samples_topic",
-    "seal_digest",
-    "verify_seal",
-]
+    schema, cdr, marks             what stands in a segment, as bytes on a ROS 2 wire
+    writer, session, recovery      a recording is written, from a stream, and saved after a crash
+    seal                           the hash chain, and what breaks it
+    reader, recording, align       a recording is opened; what evaluation sees of it
+    mapper, cluster, spread        the work on it in several processes, with the same numbers
+    importer, mapping, exporter    from and to the files of others
+
+Import the module that is needed: a device node encodes blocks (`cdr`) and needs nothing of the rest.
+"""

@@ -8,19 +8,18 @@ items of a lost worker to another.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from concurrent.futures import CancelledError
-from types import TracebackType
 from typing import Any
 
-from .mapper import ITEMS_PER_WORKER, Answer, Item, MapperError
+from .mapper import Answer, HandingOut, Item, MapperError
 
 #: How long the scheduler may take to answer, and the cluster may be without any worker, s.
 CONNECT_S, EMPTY_S = 10.0, 60.0
 _LOOK_S = 5.0
 
 
-class DaskMapper:
+class DaskMapper(HandingOut):
     """The cluster whose scheduler listens at `address` (``tcp://host:8786`` or ``host:8786``).
 
     Raises MapperError when Dask is not installed, the scheduler does not answer within `timeout_s`, or it has
@@ -56,41 +55,26 @@ class DaskMapper:
                 f"the cluster at {address} has no worker; start one with `dask worker {address}`"
             ) from None
 
-    def __enter__(self) -> DaskMapper:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """Leave the cluster; it goes on."""
         self._client.close()
 
-    def map(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-        pending: deque[Any] = deque()
-        try:
-            for item in items:
-                # pure=False: equal items are not taken for one
-                pending.append(self._client.submit(function, item, pure=False))
-                if len(pending) >= ITEMS_PER_WORKER * max(sum(self._client.nthreads().values()), 1):
-                    yield self._next(pending)
-            while pending:
-                yield self._next(pending)
-        finally:
-            for future in pending:
-                future.cancel()
+    def _workers(self) -> int:
+        return max(sum(map(int, self._client.nthreads().values())), 1)
 
-    def _next(self, pending: deque[Any]) -> Any:
+    def _submit(self, function: Callable[[Item], Answer], item: Item) -> Any:
+        return self._client.submit(function, item, pure=False)  # equal items are not taken for one
+
+    def _next(self, function: Callable[[Item], Answer], pending: deque[tuple[Item, Any]]) -> Answer:
+        future = pending[0][1]
         empty_s = 0.0
         while True:
             try:
-                answer = pending[0].result(timeout=_LOOK_S)
+                answer: Answer = future.result(timeout=_LOOK_S)
                 pending.popleft()
                 return answer
             except TimeoutError:
-                if pending[0].status == "error":  # raised by the work itself
+                if future.status == "error":  # raised by the work itself
                     raise
                 empty_s = 0.0 if self._client.nthreads() else empty_s + _LOOK_S
                 if empty_s >= EMPTY_S:

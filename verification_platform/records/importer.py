@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from drivers.device import Block, Quality
+from verification_platform.disk import sync_folder
 from verification_platform.metrology.units import unit
 
 from .csvtext import NumberTable, Piece
@@ -50,6 +51,7 @@ def import_files(files: Sequence[Path], mapping: Path, out: Path) -> Path:
     try:
         _import(files, mapping, plan, draft)
         draft.rename(out / SAMPLES_FOLDER)
+        sync_folder(out)
     except OSError as error:
         raise RecordingError(
             f"{out}: cannot be written ({error.strerror}); give a writable folder with space"
@@ -110,7 +112,9 @@ def _import(files: Sequence[Path], mapping: Path, plan: Mapping, draft: Path) ->
         },
     }
     records = {name: channel.record(name, rate_hz) for name, channel in plan.channel.items()}
-    with RecordingWriter(draft, records, plan.fixture, attributes, {plan.file.group: names}) as writer:
+    with RecordingWriter(
+        draft, records, plan.fixture.record(), attributes, {plan.file.group: names}
+    ) as writer:
         rows = sequence = marks = 0
         last_s = -np.inf
         for path in files:

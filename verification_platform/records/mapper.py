@@ -17,13 +17,14 @@ import os
 import pickle
 import signal
 import threading
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -54,7 +55,48 @@ class SerialMapper:
         return map(function, items)
 
 
-class ProcessMapper:
+class HandingOut(ABC):
+    """A mapper that hands items to workers ahead of the answers it gives back. It ends with its ``with`` block."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def map(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
+        pending: deque[tuple[Item, Any]] = deque()
+        try:
+            for item in items:
+                pending.append((item, self._submit(function, item)))
+                if len(pending) >= ITEMS_PER_WORKER * self._workers():
+                    yield self._next(function, pending)
+            while pending:
+                yield self._next(function, pending)
+        finally:
+            for _, future in pending:
+                future.cancel()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave the workers; items that were not begun are dropped."""
+
+    @abstractmethod
+    def _workers(self) -> int:
+        """How many items can be worked on at once, at least 1."""
+
+    @abstractmethod
+    def _submit(self, function: Callable[[Item], Answer], item: Item) -> Any:
+        """Hand an item out; returns a future of its answer."""
+
+    @abstractmethod
+    def _next(self, function: Callable[[Item], Answer], pending: deque[tuple[Item, Any]]) -> Answer:
+        """Wait for the answer to the first of `pending`, and take that out."""
+
+
+class ProcessMapper(HandingOut):
     """`jobs` processes of this machine. They end with the ``with`` block, and when this process dies.
 
     A process that is killed is replaced and its items are done again.
@@ -66,39 +108,19 @@ class ProcessMapper:
         self.jobs = jobs
         self._pool: ProcessPoolExecutor | None = None
 
-    def __enter__(self) -> ProcessMapper:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def close(self) -> None:
         """End the processes; items that were not begun are dropped."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
 
-    def map(self, function: Callable[[Item], Answer], items: Iterable[Item]) -> Iterator[Answer]:
-        pending: deque[tuple[Item, Future[Answer]]] = deque()
-        try:
-            for item in items:
-                pending.append((item, self._submit(function, item)))
-                if len(pending) >= ITEMS_PER_WORKER * self.jobs:
-                    yield self._next(function, pending)
-            while pending:
-                yield self._next(function, pending)
-        finally:
-            for _, future in pending:
-                future.cancel()
+    def _workers(self) -> int:
+        return self.jobs
 
-    def _next(
-        self, function: Callable[[Item], Answer], pending: deque[tuple[Item, Future[Answer]]]
-    ) -> Answer:
+    def _next(self, function: Callable[[Item], Answer], pending: deque[tuple[Item, Any]]) -> Answer:
         for _ in range(_RESTARTS):
             try:
-                answer = pending[0][1].result()
+                answer: Answer = pending[0][1].result()
                 pending.popleft()
                 return answer
             except BrokenProcessPool:

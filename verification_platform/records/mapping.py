@@ -7,17 +7,17 @@ what is wrong in it is said in one line: where, what, and what to write instead.
 
 from __future__ import annotations
 
-import datetime as dt
 import fnmatch
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from verification_platform.metrology.records import ChannelRecord, FixtureRecord
-from verification_platform.metrology.units import parse, unit
-from verification_platform.tables import Duration, Hertz, Ratio, Table, one_line
+from verification_platform.metrology.records import ChannelRecord
+from verification_platform.metrology.units import unit
+from verification_platform.tables import Duration, Hertz, Table, one_line
+from verification_platform.traceability import Calibration, Fixture, channel_record, channel_to_si
 
 from .errors import RecordingError
 
@@ -72,18 +72,6 @@ class Timing(Table):
         return self
 
 
-class Calibration(Table):
-    """As in bench.toml; `U` in any unit of the channel's kind."""
-
-    certificate: str
-    laboratory: str
-    date: dt.date
-    due: dt.date
-    U: float = 0.0
-    U_relative: Ratio = 0.0
-    k: float = Field(2.0, gt=0)
-
-
 class ChannelMapping(Table):
     """One column. `range`, `resolution` and `calibration.U` are SI after loading."""
 
@@ -99,34 +87,18 @@ class ChannelMapping(Table):
     def _to_si(cls, table: Any) -> Any:
         if not isinstance(table, dict) or not isinstance(table.get("unit"), str):
             return table
-        si, table = unit(table["unit"]).si, dict(table)
-        for key in ("range", "resolution"):
-            if key in table:
-                table[key] = _difference(table[key], si)
-        if isinstance(table.get("calibration"), dict) and "U" in table["calibration"]:
-            table["calibration"] = {**table["calibration"], "U": _difference(table["calibration"]["U"], si)}
-        return table
+        return channel_to_si(table, unit(table["unit"]).si)
 
     def record(self, name: str, rate_hz: float) -> ChannelRecord:
-        about = self.calibration
-        base = ChannelRecord(name, unit(self.unit).si, rate_hz, self.sensor, self.resolution, self.range)
-        if about is None:
-            return base
-        return ChannelRecord(
-            base.name, base.unit, rate_hz, self.sensor, self.resolution, self.range,
-            about.certificate, about.laboratory, about.date, about.due, about.U, about.U_relative, about.k,
-        )  # fmt: skip
-
-
-def _difference(text: Any, si: str) -> float:
-    """A quantity that is a width, not a reading: 0.3 °C of uncertainty is 0.3 K, so the offset must not be
-    added."""
-    value = parse(text, si)
-    return (
-        value - parse("0 °C", "K")
-        if si == "K" and isinstance(text, str) and text.strip().endswith("C")
-        else value
-    )
+        return channel_record(
+            name,
+            unit(self.unit).si,
+            rate_hz,
+            sensor=self.sensor,
+            resolution=self.resolution,
+            range=self.range,
+            calibration=self.calibration,
+        )
 
 
 class TagColumn(Table):
@@ -153,27 +125,6 @@ class SegmentMapping(Table):
         return self
 
 
-_FIXTURE_UNITS = {
-    "compliance": "rad/(N·m)",
-    "compliance_U": "rad/(N·m)",
-    "drag_coulomb": "N·m",
-    "drag_viscous": "N·m·s/rad",
-    "drag_U": "N·m",
-    "sync_skew_U": "s",
-    "mounting_U": "rad",
-}
-
-
-def _fixture(table: Any) -> Any:
-    """As in bench.toml: quantities with units."""
-    if not isinstance(table, dict):
-        return table
-    for name in table:
-        if name not in _FIXTURE_UNITS:
-            raise ValueError(f"unknown entry {name!r}; known are {', '.join(_FIXTURE_UNITS)}")
-    return FixtureRecord(**{name: parse(text, _FIXTURE_UNITS[name]) for name, text in table.items()})
-
-
 class Mapping(Table):
     """A whole mapping file."""
 
@@ -182,7 +133,7 @@ class Mapping(Table):
     channel: dict[str, ChannelMapping] = Field(min_length=1)
     tag: dict[str, TagColumn] = {}
     segment: tuple[SegmentMapping, ...] = ()
-    fixture: Annotated[FixtureRecord, BeforeValidator(_fixture)] = FixtureRecord()
+    fixture: Fixture = Fixture()
     attributes: dict[str, Any] = {}
 
     @model_validator(mode="after")

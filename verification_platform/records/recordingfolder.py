@@ -7,10 +7,12 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from verification_platform.disk import write_whole
+
 from .errors import RecordingError
 from .metadata import Description, FileCount
 from .recovery import recover_recording
-from .seal import SEAL_FILE, Seal, read_seal, write_atomically
+from .seal import SEAL_FILE, Seal, read_seal
 
 
 def lock_folder(folder: Path) -> int:
@@ -46,7 +48,7 @@ def begin(folder: Path, description: Description, resume: bool) -> tuple[Seal, l
                 f"{folder}: already holds a recording; choose another folder, or resume the run"
             )
         try:
-            write_atomically(folder / SEAL_FILE, Seal().text())
+            write_whole(folder / SEAL_FILE, Seal().text())
         except OSError as error:
             raise RecordingError(
                 f"{folder}: cannot be written ({error.strerror}); give a writable folder with space"

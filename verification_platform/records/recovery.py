@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drivers.device import Block
+from verification_platform.disk import sync_folder, write_whole
 
 from .cdr import block_arrays, block_layout, encode_block, stamp_ns
 from .errors import RecordingError
 from .mcapfile import Message, Segment, scan
 from .metadata import METADATA_NAME, Description, FileCount, from_metadata, rosbag2_metadata
 from .schema import SAMPLES_PREFIX, has_ages
-from .seal import SEAL_FILE, Seal, hash_file, read_seal, sync_folder, write_atomically
+from .seal import SEAL_FILE, Seal, hash_file, read_seal
 from .segmentfile import SegmentWriter
 
 ROSBAG2_FILE = "metadata.yaml"
@@ -61,11 +62,11 @@ def recover_recording(folder: Path) -> Recovered:
                 note = _adopt(segment, description)
                 size, sha256 = path.stat().st_size, hash_file(path)
                 seal = seal.with_entry(path.name, size, sha256, description.session, note)
-                write_atomically(folder / SEAL_FILE, seal.text())
+                write_whole(folder / SEAL_FILE, seal.text())
                 remarks += [f"{path.name}: {note}"] if note else []
             counts.append(_count(segment))
         if description is not None:
-            write_atomically(folder / ROSBAG2_FILE, rosbag2_metadata(tuple(description.groups), counts))
+            write_whole(folder / ROSBAG2_FILE, rosbag2_metadata(tuple(description.groups), counts))
     except OSError as error:
         raise RecordingError(
             f"{folder}: cannot be recovered ({error.strerror}); free space or permissions, then try again"
@@ -82,7 +83,7 @@ def close_seal(folder: Path) -> str:
     if not recovered.seal.entries:
         raise RecordingError(f"{folder}: holds no segment with samples; there is nothing to seal")
     closed = Seal(recovered.seal.entries, closed=True)
-    write_atomically(folder / SEAL_FILE, closed.text())
+    write_whole(folder / SEAL_FILE, closed.text())
     return closed.digest
 
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -113,26 +112,6 @@ def samples_folder(folder: Path) -> Path:
     """The folder with the segments: `folder` itself, or ``samples`` in a run folder."""
     inside = folder / SAMPLES_FOLDER
     return inside if inside.is_dir() and not (folder / SEAL_FILE).exists() else folder
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file; after a power failure either the old or the new content is there, never half of it. Raises OSError."""
-    draft = path.with_name(path.name + ".tmp")
-    with draft.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names of new files survive a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def hash_file(path: Path) -> str:

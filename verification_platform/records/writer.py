@@ -24,6 +24,7 @@ from typing import Any, Self
 import numpy as np
 
 from drivers.device import Block
+from verification_platform.disk import sync_folder, write_whole
 from verification_platform.metrology.records import ChannelRecord, FixtureRecord
 
 from .cdr import block_layout, decode_mark, encode_block, encode_mark
@@ -33,7 +34,7 @@ from .metadata import Description, rosbag2_metadata
 from .recordingfolder import begin, lock_folder
 from .recovery import ROSBAG2_FILE
 from .schema import MARKS_TOPIC, SAMPLES_PREFIX, samples_topic
-from .seal import SEAL_FILE, sync_folder, write_atomically
+from .seal import SEAL_FILE
 from .segmentfile import SegmentWriter
 
 SEGMENT_BYTES = 64 << 20
@@ -194,7 +195,7 @@ class RecordingWriter:
                 self._check_usable()
                 self._finish_segment()
                 self._seal = replace(self._seal, closed=True)
-                write_atomically(self.folder / SEAL_FILE, self._seal.text())
+                write_whole(self.folder / SEAL_FILE, self._seal.text())
             except OSError as error:
                 raise self._fail(error) from None
             finally:
@@ -280,8 +281,8 @@ class RecordingWriter:
         size, sha256 = self._segment.finish()
         self._counts.append(self._segment.count)
         self._seal = self._seal.with_entry(self._segment.path.name, size, sha256, self._description.session)
-        write_atomically(self.folder / SEAL_FILE, self._seal.text())
-        write_atomically(
+        write_whole(self.folder / SEAL_FILE, self._seal.text())
+        write_whole(
             self.folder / ROSBAG2_FILE, rosbag2_metadata(tuple(self._description.groups), self._counts)
         )
         self._segment = None

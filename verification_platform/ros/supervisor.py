@@ -150,7 +150,7 @@ class Graph:
         `confirm(key, zh, en)` asks the technician; without it every prompt is confirmed. Ctrl-C aborts the
         run in order, a second one does not wait for that. Never raises for what happens to the bench.
         """
-        if self._watch.ended:
+        if self._watch.ended != "":  # and may be any moment from here on
             return Outcome(RunStatus.INVALID, self._broken())
         begun_s, give_up_s, aborted = time.monotonic(), math.inf, False
         self._request(do="run", folder=str(run_folder.resolve()))

@@ -1,3 +1,5 @@
+"""The nodes as an ament package: colcon installs every console script here, and ROS finds it under the package's name."""
+
 from setuptools import setup
 
 PACKAGE = "pilotbench_nodes"

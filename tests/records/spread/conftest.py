@@ -11,16 +11,13 @@ import pytest
 
 from drivers.device import Block
 from test_protocols import get
-from verification_platform.engine.channels import channel_records, fixture_record, groups
+from verification_platform.engine.channels import channel_records, groups
 from verification_platform.engine.local import run_local
 from verification_platform.engine.run_folder import RunFolder
-from verification_platform.records import (
-    ProcessMapper,
-    RecordingWriter,
-    SegmentMark,
-    SerialMapper,
-)
 from verification_platform.records.cluster import DaskMapper
+from verification_platform.records.mapper import ProcessMapper, SerialMapper
+from verification_platform.records.marks import SegmentMark
+from verification_platform.records.writer import RecordingWriter
 
 from .work import (
     ANGLES,
@@ -43,7 +40,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert set(ANGLES) <= set(columns["can0"])
     place = [columns["can0"].index(name) for name in ANGLES]
     sequence = row = 0
-    with RecordingWriter(folder, channel_records(BENCH), fixture_record(BENCH), {}, columns) as writer:
+    with RecordingWriter(folder, channel_records(BENCH), BENCH.fixture.record(), {}, columns) as writer:
         parts = [(LONG_ROWS, 160_000), *[(SHORT_ROWS, 25_000 + 10 * k) for k in range(SHORT)]]
         for index, (rows, per_turn) in enumerate(parts):
             begun = row

@@ -15,17 +15,12 @@ from drivers.device import Block
 from verification_platform.analysis.moments import Moments
 from verification_platform.analysis.transmission_error import TransmissionError
 from verification_platform.analysis.transmission_error_result import TransmissionErrorResult
-from verification_platform.engine.channels import channel_records, fixture_record, groups
-from verification_platform.records import (
-    GRID_ROWS,
-    ProcessMapper,
-    RecordingWriter,
-    SerialMapper,
-    Unwrapping,
-    accumulate,
-    mapped,
-    open_recording,
-)
+from verification_platform.engine.channels import channel_records, groups
+from verification_platform.records.mapper import ProcessMapper, SerialMapper
+from verification_platform.records.reader import open_recording
+from verification_platform.records.spread import GRID_ROWS, accumulate, mapped
+from verification_platform.records.unwrapping import Unwrapping
+from verification_platform.records.writer import RecordingWriter
 
 from .work import (
     ANGLES,
@@ -113,7 +108,7 @@ def test_the_grid_does_not_depend_on_how_it_was_written(tmp_path: Path) -> None:
         with RecordingWriter(
             tmp_path / name,
             channel_records(BENCH),
-            fixture_record(BENCH),
+            BENCH.fixture.record(),
             {},
             groups(BENCH),
             segment_bytes=size,

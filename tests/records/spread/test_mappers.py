@@ -12,15 +12,10 @@ import pytest
 
 from verification_platform.analysis.errors import NotFiniteError
 from verification_platform.analysis.moments import moments
-from verification_platform.records import (
-    MapperError,
-    ProcessMapper,
-    SerialMapper,
-    map_segments,
-    mapped,
-    open_recording,
-)
 from verification_platform.records.cluster import DaskMapper
+from verification_platform.records.mapper import MapperError, ProcessMapper, SerialMapper
+from verification_platform.records.reader import open_recording
+from verification_platform.records.spread import map_segments, mapped
 
 from .work import (
     MARKS,

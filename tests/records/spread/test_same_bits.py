@@ -13,12 +13,8 @@ import pytest
 from test_protocols import get
 from verification_platform.engine.evaluation import evaluate_run
 from verification_platform.engine.results import curve_to_json, result_to_json, to_text
-from verification_platform.records import (
-    Mapper,
-    ProcessMapper,
-    SerialMapper,
-)
 from verification_platform.records.cluster import DaskMapper
+from verification_platform.records.mapper import Mapper, ProcessMapper, SerialMapper
 
 from .work import (
     MARKS,

@@ -14,12 +14,10 @@ from verification_platform.bench.description import load_bench
 from verification_platform.bench.dut import load_dut
 from verification_platform.engine.evaluation import evaluate_recording
 from verification_platform.engine.results import result_to_json, to_text
-from verification_platform.records import (
-    GRID_ROWS,
-    Mapper,
-    open_recording,
-)
+from verification_platform.records.mapper import Mapper
+from verification_platform.records.reader import open_recording
 from verification_platform.records.recording import Segment
+from verification_platform.records.spread import GRID_ROWS
 
 ROOT = Path(__file__).parents[3]
 BENCH = load_bench(ROOT / "benches" / "emulated.toml")

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -17,6 +15,8 @@ from drivers.emulators.dynamixel_line import DynamixelLine
 from drivers.emulators.dynamixel_servo import EmulatedDynamixel
 from drivers.emulators.host import EmulatorHost
 from drivers.family import Column
+
+from ..served import PowerLog, Served, serving
 
 BAUD = 1_000_000
 WATCHDOG_S = 0.2
@@ -56,32 +56,18 @@ class Shafts:
 
 
 @dataclass
-class Bench:
+class Bench(Served):
     """Served servos, and what they told."""
 
-    host: EmulatorHost
     plant: Shafts
     line: DynamixelLine
     servos: dict[str, EmulatedDynamixel]
     models: dict[str, str]
-    power: list[tuple[str, bool, str, float]] = field(default_factory=list)
-    switched: threading.Condition = field(default_factory=threading.Condition)
     groups: list[DynamixelGroup] = field(default_factory=list)
 
     @property
     def uri(self) -> str:
         return self.line.uri
-
-    def on_loop(self, action: Callable[[], None]) -> None:
-        """Run `action` in the emulator's thread and wait for it."""
-        done = threading.Event()
-
-        def run(_now: float) -> None:
-            action()
-            done.set()
-
-        self.host.loop.post(run)
-        assert done.wait(5)
 
     def group(
         self, *, period_s: float = 0.02, watchdog_s: float = WATCHDOG_S, **servo_options: object
@@ -105,27 +91,11 @@ class Bench:
         self.groups.append(group)
         return group
 
-    def wait_power(self, device: str, on: bool, timeout_s: float = 5.0) -> tuple[str, bool, str, float]:
-        def last() -> tuple[str, bool, str, float] | None:
-            return next((e for e in reversed(self.power) if e[0] == device and e[1] is on), None)
-
-        with self.switched:
-            assert self.switched.wait_for(lambda: last() is not None, timeout_s), f"{device} did not switch"
-            event = last()
-            assert event is not None
-            return event
-
 
 def serve(models: dict[str, str], **options: object) -> Iterator[Bench]:
     """Servos with ids 1, 2, 3, …; `options` go to each."""
-    plant, power, switched = Shafts(), [], threading.Condition()
-
-    def on_power(device: str, on: bool, reason: str, now_s: float) -> None:
-        with switched:
-            power.append((device, on, reason, now_s))
-            switched.notify_all()
-
-    host = EmulatorHost(plant, on_power)
+    plant, log = Shafts(), PowerLog()
+    host = EmulatorHost(plant, log)
     settings = {"baudrate": BAUD, "return_delay": 0, **options}
     servos = {
         name: EmulatedDynamixel(name, n, load_model(model), host.around, **settings)  # type: ignore[arg-type]
@@ -133,19 +103,11 @@ def serve(models: dict[str, str], **options: object) -> Iterator[Bench]:
     }
     line = DynamixelLine(host.loop, host.advance, list(servos.values()), BAUD)
     host.line("dxl", line)
-    thread = threading.Thread(target=host.run)
-    thread.start()
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(5e-4)  # devices and master share this interpreter
-    bench = Bench(host, plant, line, servos, models, power, switched)
-    yield bench
-    for group in bench.groups:
-        group.close()
-    sys.setswitchinterval(interval)
-    host.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    host.close()
+    bench = Bench(host, plant, line, servos, models, log=log)
+    with serving(host):
+        yield bench
+        for group in bench.groups:
+            group.close()
 
 
 @pytest.fixture

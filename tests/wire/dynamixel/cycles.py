@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
-
 from drivers.device import (
     DeviceState,
     Mode,
@@ -15,23 +11,11 @@ from drivers.device import (
 from drivers.dynamixel.group import DynamixelGroup
 from drivers.dynamixel.model import load_model
 
+from ..served import cycle_until
 from .conftest import Bench
 
 GOOD, STALE, BAD = Quality.GOOD, Quality.STALE, Quality.BAD
 DIGIT = load_model("dynamixel_xm430_w350").readings["position"].digit
-
-
-def cycle_until(
-    group: DynamixelGroup, wanted: Callable[[Row], bool], commands: Any = None, timeout_s: float = 5.0
-) -> Row:
-    """Cycle until `wanted(row)`; returns that row."""
-    until = time.monotonic() + timeout_s
-    while time.monotonic() < until:
-        row = group.cycle(commands or {})
-        if wanted(row):
-            return row
-        time.sleep(0.002)
-    raise AssertionError(f"last row {row}, counters {group.counters()}")
 
 
 def enable(group: DynamixelGroup, device: str, mode: Mode) -> None:

@@ -24,8 +24,9 @@ from drivers.dynamixel.model import load_model
 from drivers.family import BusPlan, Column, DevicePlan
 from drivers.runner import BusRunner
 
+from ..served import cycle_until
 from .conftest import BAUD, WATCHDOG_S, Bench, serve
-from .cycles import DIGIT, all_good, cycle_until, enable, instructions
+from .cycles import DIGIT, all_good, enable, instructions
 
 # ── reading ──
 

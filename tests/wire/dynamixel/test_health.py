@@ -22,8 +22,9 @@ from drivers.device import (
 from drivers.dynamixel import codec
 from drivers.dynamixel.codec import Instruction, Status
 
+from ..served import cycle_until
 from .conftest import BAUD, WATCHDOG_S, Bench
-from .cycles import DIGIT, GOOD, STALE, all_good, cycle_until, enable, instructions
+from .cycles import DIGIT, GOOD, STALE, all_good, enable, instructions
 
 # ── health ──
 

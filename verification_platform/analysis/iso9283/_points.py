@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from ..blocks import Float, as_block, refuse_not_finite
 from ..errors import AnalysisError, NotEnoughDataError
+from ..samples import as_times
 
 
 def as_points(points: ArrayLike, what: str) -> Float:
@@ -32,15 +33,10 @@ def as_point(point: ArrayLike, what: str) -> Float:
 
 def as_record(times_s: ArrayLike, positions_m: ArrayLike) -> tuple[Float, Float]:
     """Times (n,), strictly increasing, and positions (n, 3) of one recording. Raises AnalysisError."""
-    times = as_block(times_s, "times")
     positions = as_points(positions_m, "positions")
-    refuse_not_finite(times, 0, "times")
-    if len(times) != len(positions):
-        raise AnalysisError(f"{len(times)} times and {len(positions)} positions")
+    times = as_times(times_s, len(positions), "positions")
     if len(times) < 2:
         raise NotEnoughDataError("a recording needs two samples or more")
-    if np.any(np.diff(times) <= 0):
-        raise AnalysisError("the clock of the recording does not run forward")
     return times, positions
 
 

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from ..blocks import Float, as_block, refuse_not_finite
 from ..errors import AnalysisError, NotEnoughDataError
+from ..samples import as_times
 from ._points import as_record, need_cycles
 
 
@@ -100,13 +101,9 @@ def weaving(
     """
     if not (command_stroke_m > 0 and command_frequency_hz > 0):
         raise AnalysisError("command stroke and frequency must be positive")
-    times, y = as_block(times_s, "times"), as_block(lateral_m, "lateral")
-    if len(times) != len(y):
-        raise AnalysisError(f"{len(times)} times and {len(y)} deflections")
-    refuse_not_finite(times, 0, "times")
+    y = as_block(lateral_m, "lateral")
+    times = as_times(times_s, len(y), "deflections")
     refuse_not_finite(y, 0, "lateral")
-    if np.any(np.diff(times) <= 0):
-        raise AnalysisError("the clock of the recording does not run forward")
     if y.size == 0:
         raise NotEnoughDataError("no deflection")
     middle = 0.5 * (float(y.max()) + float(y.min()))

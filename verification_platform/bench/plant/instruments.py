@@ -11,8 +11,9 @@ from typing import Self
 
 import numpy as np
 
-from verification_platform.bench.description import BenchDescription, Fixture
+from verification_platform.bench.description import BenchDescription
 from verification_platform.metrology.units import ARCSEC
+from verification_platform.traceability import Fixture
 
 from .sensors import AngleEncoder, CalibrationU, Thermometer, TorqueTransducer, normals
 

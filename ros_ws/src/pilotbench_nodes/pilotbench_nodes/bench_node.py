@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from pilotbench_interfaces.msg import Heartbeat
@@ -128,7 +129,7 @@ class BenchNode(LifecycleNode):
         self.close()
         return TransitionCallbackReturn.SUCCESS
 
-    def _transition(self, step, state: NodeState) -> TransitionCallbackReturn:  # type: ignore[no-untyped-def]
+    def _transition(self, step: Callable[[], None], state: NodeState) -> TransitionCallbackReturn:
         try:
             step()
         except KNOWN_ERRORS as error:

@@ -23,10 +23,10 @@ from drivers.device import Block, CommandRefused, CycleStatistics, Mode, Setpoin
 from drivers.lateness import during
 from verification_platform.bench.envelope import SafetyEnvelope
 from verification_platform.bench.trip import BenchTrip
+from verification_platform.disk import write_whole
 from verification_platform.engine.run_folder import RunFolder
 from verification_platform.records.cdr import tag_to_text
 from verification_platform.records.marks import SegmentMark
-from verification_platform.records.seal import write_atomically
 from verification_platform.ros.graph import RECORDER
 
 from .bench_node import finite
@@ -238,7 +238,7 @@ class RosBench:
         if self._link.trip_reason:
             self._evidence["trip"] = self._link.trip_reason
         text = json.dumps(self._evidence, ensure_ascii=False, indent=1, default=str) + "\n"
-        self._try(lambda: write_atomically(Path(self._folder.path) / EVIDENCE_FILE, text))
+        self._try(lambda: write_whole(Path(self._folder.path) / EVIDENCE_FILE, text))
 
     @staticmethod
     def _try(step: Callable[[], Any]) -> bool:
