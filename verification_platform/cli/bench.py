@@ -69,7 +69,8 @@ def _shown(finding: Finding) -> str:
     if finding.value is None:
         return finding.seen
     unit = LIVE_UNITS.get(finding.unit, finding.unit)
-    return f"{to_display(finding.value, unit):.6g} {unit}, {finding.seen}"
+    shown = f"{to_display(finding.value, unit):.6g}"
+    return f"{shown}, {finding.seen}" if unit == "1" else f"{shown} {unit}, {finding.seen}"
 
 
 @app.command("scan")
