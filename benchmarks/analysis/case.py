@@ -29,7 +29,7 @@ class Case:
     ours, peers: what is timed. agrees(ours, {peer: answer}) returns a sentence that says how far the answers
     agree, and raises AssertionError where they do not. stream: the same analysis fed block by block with
     5e7 samples, for the memory peak; None if the row is not a streaming analysis. work: units of work of one call
-    of ours, if not the row's n. note: what a reader must know.
+    of ours, if not the row's n. note: what a reader must know. rounds: how many it takes at least.
     """
 
     ours: Callable[[], Any]
@@ -38,6 +38,7 @@ class Case:
     stream: Callable[[], Any] | None = None
     work: int | None = None
     note: str = ""
+    rounds: int = 0
 
 
 @dataclass(frozen=True)
