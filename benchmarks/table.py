@@ -69,7 +69,9 @@ def result(
 
 def print_heading(on: str) -> None:
     print(on, end="\n\n")
-    print(f"{'row':44} {'peer':22} {'ours/s':>9} {'peer/s':>9} {'ratio':>7} {'(quartiles)':15} {'goal':>6}      MB  agreement")
+    print(
+        f"{'row':44} {'peer':22} {'ours/s':>9} {'peer/s':>9} {'ratio':>7} {'(quartiles)':15} {'goal':>6}      MB  agreement"
+    )
 
 
 def print_row(row: Mapping[str, Any]) -> None:

@@ -13,13 +13,14 @@ class Peer:
 
     n: work done by one call, in the row's unit, if less than the row's n (slow peers get a part of the data;
     rates are per unit of work). goal: how many times its rate we want to reach; peers with the same goal and
-    group compete, and the best of them is reported.
+    group compete, and the best of them is reported. note: what a reader must know of this peer.
     """
 
     call: Callable[[], Any]
     goal: float
     group: str = "peer"
     n: int | None = None
+    note: str = ""
 
 
 @dataclass

@@ -66,7 +66,9 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.analysis", description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name contains this text")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds at least; the median counts (default 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds at least; the median counts (default 5)"
+    )
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--out", type=Path, help="file for the results (default: only of a complete run)")
     return parser.parse_args()
@@ -109,7 +111,7 @@ def _run(r: Row, least: int, machine: str) -> list[dict[str, Any]]:
             unit=r.unit,
             agreement=agreement,
             group=group,
-            note=case.note,
+            note="; ".join(note for note in (case.note, members[best].note) if note),
             on=machine,
             paired=(best, ratios[best], timing.rounds),
         )
