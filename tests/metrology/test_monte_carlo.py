@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+from verification_platform.metrology._input_distributions import Draws
 from verification_platform.metrology.budget import BudgetError
 from verification_platform.metrology.monte_carlo import (
     Arcsine,
@@ -165,6 +166,24 @@ def test_distributions_have_their_moments(q: Distribution) -> None:
     q.draw(np.random.default_rng(1), out)
     assert out.mean() == pytest.approx(q.mean, abs=5 * q.u / math.sqrt(out.size))
     assert out.std() == pytest.approx(q.u, rel=0.02)
+
+
+def test_inputs_drawn_together_are_those_drawn_one_by_one_to_the_last_bit() -> None:
+    inputs = [
+        Normal(3, 2),
+        Normal(0, 1),
+        UNIT,
+        Normal(-1e6, 1e-3),
+        ScaledT(2, 3, 7),
+        Triangular(0, 3),
+        Normal(1, 0),
+    ]
+    draws, rng = Draws(inputs, 1000), np.random.default_rng(6)
+    one_by_one, alone = np.random.default_rng(6), np.empty((len(inputs), 1000))
+    for _ in range(3):
+        for q, row in zip(inputs, alone, strict=True):
+            q.draw(one_by_one, row)
+        assert np.array_equal(draws(rng), alone)
 
 
 @pytest.mark.parametrize("mean", [0.0, 1.0, -600.0, 800.0, 1e5, -1e9, 1e15])

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 #: Bins are a power of two wide, so the range has this many to a factor of √2.
 _BINS = 4096
 #: Values worked on at a time: they stay in the second-level cache.
-_PIECE = 32768
+_PIECE = 16384
 #: Values in one scalar product: longer ones would wake further threads.
 _DOT = 8192
 #: Bins from the middle within which an index is counted without a look at its size.
@@ -94,10 +94,11 @@ class Histogram:
 
     def _sums(self, x: Floats) -> tuple[float, float]:
         """Sum of the differences from the mean of the first block, and of their squares."""
-        whole = x.size // _DOT * _DOT
-        rows, rest = x[:whole].reshape(-1, _DOT), x[whole:]
-        total = sum(np.vecdot(rows, _ONES).tolist()) + float(np.dot(rest, _ONES[: rest.size]))
-        square = sum(np.vecdot(rows, rows).tolist()) + float(np.dot(rest, rest))
+        total = square = 0.0
+        for start in range(0, x.size, _DOT):
+            piece = x[start : start + _DOT]
+            total += float(np.dot(piece, _ONES[: piece.size]))
+            square += float(np.dot(piece, piece))
         shift = self._shift - self._origin
         return total - x.size * shift, square - shift * (2 * total - x.size * shift)
 

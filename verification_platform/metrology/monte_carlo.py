@@ -25,6 +25,7 @@ from ._input_distributions import (
     Arcsine,
     CurvilinearTrapezoid,
     Distribution,
+    Draws,
     Normal,
     Rectangular,
     ScaledT,
@@ -49,10 +50,10 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-#: Trials drawn at a time: a row is drawn and scaled in the second-level cache, and calls cost less than a tenth of its arithmetic.
-_CHUNK = 32768
+#: Trials drawn at a time: the arrays of a model stay in the second-level cache.
+_CHUNK = 16384
 #: Chunks in one block of the adaptive procedure (JCGM 101 7.9.4: at least 100/(1 − p) trials).
-_CHUNKS = 8
+_CHUNKS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,10 @@ def monte_carlo(
     """
     rng = np.random.default_rng(seed)
     mix = _mixing(inputs, correlation)
-    x = np.empty((len(inputs), _CHUNK))
+    draws = Draws(inputs, _CHUNK)
 
     def trial() -> Floats:
-        for q, row in zip(inputs, x, strict=True):
-            q.draw(rng, row)
+        x = draws(rng)
         y = np.asarray(f(x if mix is None else mix(x)), dtype=np.float64)
         if y.shape != (_CHUNK,):
             raise BudgetError(f"the model must return shape (n,), got {y.shape} for n = {_CHUNK}")
