@@ -242,6 +242,9 @@ def test_too_few_failures_are_refused() -> None:
     for data in (
         LifeData.right_censored([100.0], [200.0] * 9),
         LifeData.right_censored([100.0] * 5),
+        LifeData.right_censored([0.1 + 0.2] * 3000, [0.5] * 10),
+        LifeData.right_censored([], [5.0]),
+        LifeData.of([], []),
         LifeData.of([0.0] * 4, [50.0] * 4),
     ):
         with pytest.raises(NotEnoughDataError):

@@ -40,7 +40,7 @@ def profile_fit(x: Float, failed: Bool) -> ProfileFit:
     Raises NotEnoughDataError without two different failures. Works through the sample in pieces, so memory does not grow
     with it.
     """
-    top = float(np.maximum.reduce(x))
+    top = float(np.maximum.reduce(x, initial=-math.inf))
     r, mean, spread, sums = (_of_small if len(x) <= _SMALL else _of_pieces)(x, failed, top)
     if r < 2 or (spread < _SAME and np.ptp(x[failed]) == 0):
         raise NotEnoughDataError(f"Weibull: {r} failures, all at one age")
