@@ -60,7 +60,7 @@ def test_the_rotation_is_a_rotation() -> None:
     np.testing.assert_allclose(z[n // 2 :] / radius, np.sin(2 * np.pi * turn), rtol=0, atol=3e-14)
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 3, 1001, 2 * 8192 + 1, 5 * 8192])
+@pytest.mark.parametrize("n", [0, 1, 2, 3, 1001, 2 * _normal_draws._PAIRS + 1, 5 * _normal_draws._PAIRS])
 def test_any_number_of_them(n: int) -> None:
     z = draw(n, 4, mean=5.0, u=0.25)
     assert np.isfinite(z).all()
