@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-from pathlib import Path
-from types import ModuleType
 
 import pytest
 
+from ..loading import load_script
 
-def _load() -> ModuleType:
-    """The module alone: its peers are installed in another environment."""
-    path = Path(__file__).resolve().parents[2] / "benchmarks" / "analysis" / "rounds.py"
-    spec = importlib.util.spec_from_file_location("analysis_rounds", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-rounds = _load()
+# The module alone: the peers of its package are installed in another environment.
+rounds = load_script("benchmarks/analysis/rounds.py", "analysis_rounds")
 
 
 def test_a_drift_that_meets_both_leaves_the_paired_ratio() -> None:
