@@ -18,8 +18,9 @@ Floats = NDArray[np.float64]
 
 _DIRECTIONS = 4096
 _PAIRS = 16384  # drawn at a time: with fewer the calls cost as much as the arithmetic
-_ANGLES = np.arange(_DIRECTIONS + 1) * (2 * math.pi / _DIRECTIONS)
-_COSINES, _SINES = math.sqrt(2) * np.cos(_ANGLES), math.sqrt(2) * np.sin(_ANGLES)
+# by the C library's functions: numpy's differ in the last bit between processors, and so would the numbers of a seed
+_ANGLES = (np.arange(_DIRECTIONS + 1) * (2 * math.pi / _DIRECTIONS)).tolist()
+_COSINES, _SINES = (math.sqrt(2) * np.array([f(a) for a in _ANGLES]) for f in (math.cos, math.sin))
 #: Adding it to a number between 0 and 1 rounds to the nearest direction, and leaves its index in the last bits.
 _ROUND = np.array(1.5 * 2.0**52 / _DIRECTIONS)
 _NONE = _ROUND.view(np.int64)
