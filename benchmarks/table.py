@@ -32,13 +32,20 @@ def result(
     group: str = "peer",
     note: str = "",
     on: str = "",
+    paired: tuple[str, tuple[float, float, float], int] | None = None,
 ) -> dict[str, Any]:
     """One row: rates in `unit` a second, of ours and of each peer; `goal` is the ratio we want to reach at least.
 
-    `on` describes the machine, `agreement` how far the answers agree, `note` what a reader must know.
+    `on` describes the machine, `agreement` how far the answers agree, `note` what a reader must know. The ratio is that of
+    the rates, unless both were measured in turn: `paired` has the peer that counts, median and quartiles of the ratio
+    over the rounds, and the number of rounds.
     """
-    best = best_of(peers)
-    ratio = ours / peers[best]
+    if paired is None:
+        best = best_of(peers)
+        ratio, more = ours / peers[best], {}
+    else:
+        best, (ratio, lower, upper), rounds = paired
+        more = {"ratio_quartiles": [round(lower, 3), round(upper, 3)], "rounds": rounds}
     return {
         "name": name,
         "n": n,
@@ -49,6 +56,7 @@ def result(
         "peer_rate": peers[best],
         "all_peers": {peer: round(rate, 1) for peer, rate in peers.items()},
         "ratio": round(ratio, 3),
+        **more,
         "goal": goal,
         "reached": bool(ratio >= goal and agrees),
         "agrees": agrees,
@@ -61,14 +69,17 @@ def result(
 
 def print_heading(on: str) -> None:
     print(on, end="\n\n")
-    print(f"{'row':44} {'peer':22} {'ours/s':>9} {'peer/s':>9} {'ratio':>7} {'goal':>6}      MB  agreement")
+    print(
+        f"{'row':44} {'peer':22} {'ours/s':>9} {'peer/s':>9} {'ratio':>7} {'(quartiles)':15} {'goal':>6}      MB  agreement"
+    )
 
 
 def print_row(row: Mapping[str, Any]) -> None:
+    quartiles = "({:.2f}–{:.2f})".format(*row["ratio_quartiles"]) if "ratio_quartiles" in row else ""
     text = row.get("agreement", "") + (f" [{row['note']}]" if row.get("note") else "")
     print(
         f"{row['name']:44} {row['peer']:22} {row['ours']:9.2e} {row['peer_rate']:9.2e} {row['ratio']:7.2f} "
-        f"{row['goal']:6g} {'ok ' if row['reached'] else '-- '} {row['peak_mb']:5.1f}  {text}",
+        f"{quartiles:15} {row['goal']:6g} {'ok ' if row['reached'] else '-- '} {row['peak_mb']:5.1f}  {text}",
         flush=True,
     )
 

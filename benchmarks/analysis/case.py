@@ -13,13 +13,14 @@ class Peer:
 
     n: work done by one call, in the row's unit, if less than the row's n (slow peers get a part of the data;
     rates are per unit of work). goal: how many times its rate we want to reach; peers with the same goal and
-    group compete, and the best of them is reported.
+    group compete, and the best of them is reported. note: what a reader must know of this peer.
     """
 
     call: Callable[[], Any]
     goal: float
     group: str = "peer"
     n: int | None = None
+    note: str = ""
 
 
 @dataclass
@@ -29,7 +30,7 @@ class Case:
     ours, peers: what is timed. agrees(ours, {peer: answer}) returns a sentence that says how far the answers
     agree, and raises AssertionError where they do not. stream: the same analysis fed block by block with
     5e7 samples, for the memory peak; None if the row is not a streaming analysis. work: units of work of one call
-    of ours, if not the row's n. note: what a reader must know.
+    of ours, if not the row's n. note: what a reader must know. rounds: how many it takes at least.
     """
 
     ours: Callable[[], Any]
@@ -38,6 +39,7 @@ class Case:
     stream: Callable[[], Any] | None = None
     work: int | None = None
     note: str = ""
+    rounds: int = 0
 
 
 @dataclass(frozen=True)

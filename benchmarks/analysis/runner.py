@@ -1,8 +1,10 @@
 """Runs the rows, prints the table, writes the results.
 
 Machines that run benchmarks are rarely idle: wall time is not taken, but CPU time of this process on one pinned
-core, our code and the peers in turn within each round, so that a disturbance meets all of them; rates are from
-the median round. Ratios carry over between machines, rates do not.
+core, our code and the peers in turn within each round, so that a disturbance meets all of them. The ratio is the
+median over the rounds of the ratio within a round, with its quartiles in brackets; rates are from the median round,
+and their quotient is not that ratio (`rounds`). Of peers with one goal the one that comes closest to us counts.
+Ratios carry over between machines, rates do not.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import importlib
 import os
 import statistics
 import sys
-import time
 import tracemalloc
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ import numpy as np
 
 from benchmarks import table
 
+from . import rounds
 from .case import ROWS, Case, Peer, Row
 
 MODULES = (
@@ -36,7 +38,7 @@ MODULES = (
     "rows_uncertainty",
 )
 RESULTS = table.FOLDER / "analysis.json"
-_SLOW_S = 20.0  # a peer whose call takes longer is called once a run, not once a round
+_OURS = ""  # our name among the peers
 
 
 def main() -> None:
@@ -64,46 +66,54 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.analysis", description=__doc__)
     parser.add_argument("--only", default="", help="rows whose name contains this text")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds; the median counts (default 5)")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="rounds at least; the median counts (default 5)"
+    )
     parser.add_argument("--list", action="store_true", help="print the rows and stop")
     parser.add_argument("--out", type=Path, help="file for the results (default: only of a complete run)")
     return parser.parse_args()
 
 
-def _run(r: Row, rounds: int, machine: str) -> list[dict[str, Any]]:
+def _run(r: Row, least: int, machine: str) -> list[dict[str, Any]]:
     """One row: time, compare, print; a result for each group of peers."""
     try:
         case = r.make(r.n)
     except ImportError as error:
         print(f"{r.name:44} left out: {error}")
         return []
-    ours_s, peers_s, answer, answers = _time(case, rounds)
+    calls = {_OURS: case.ours} | {name: peer.call for name, peer in case.peers.items()}
+    timing = rounds.measure(calls, _OURS, max(least, case.rounds))
+    answers = timing.answers
     try:
-        agreement, agrees = case.agrees(answer, answers), True
+        agreement, agrees = case.agrees(answers.pop(_OURS), answers), True
     except AssertionError as error:
         agreement, agrees = f"DISAGREES: {error}", False
-    del answer, answers
+    work = {name: peer.n or r.n for name, peer in case.peers.items()} | {_OURS: case.work or r.n}
+    times = {name: [t / work[name] for t in seconds] for name, seconds in timing.seconds.items()}
+    rates = {name: 1 / statistics.median(each) for name, each in times.items()}
+    answers.clear()
     gc.collect()
     peak_mb = _peak_mb(case)
-    rate = (case.work or r.n) / ours_s
     rows = []
     for group, members in _groups(case.peers).items():
-        timed = {name: (peer.n or r.n) / peers_s[name] for name, peer in members.items() if name in peers_s}
-        if not timed:
+        ratios = {name: rounds.paired(times[_OURS], times[name]) for name in members if name in times}
+        if not ratios:
             continue
+        best = table.best_of({name: 1 / ratio.median for name, ratio in ratios.items()})
         row = table.result(
             r.name,
             r.n,
-            rate,
-            timed,
-            members[table.best_of(timed)].goal,
+            rates[_OURS],
+            {name: rates[name] for name in ratios},
+            members[best].goal,
             agrees=agrees,
             peak_mb=peak_mb,
             unit=r.unit,
             agreement=agreement,
             group=group,
-            note=case.note,
+            note="; ".join(note for note in (case.note, members[best].note) if note),
             on=machine,
+            paired=(best, ratios[best], timing.rounds),
         )
         table.print_row(row)
         rows.append(row)
@@ -115,36 +125,6 @@ def _groups(peers: dict[str, Peer]) -> dict[str, dict[str, Peer]]:
     for name, peer in peers.items():
         groups.setdefault(peer.group, {})[name] = peer
     return groups
-
-
-def _time(case: Case, rounds: int) -> tuple[float, dict[str, float], Any, dict[str, Any]]:
-    """Median CPU time of our call and of each peer's, and the answers of the first round."""
-    times: dict[str, list[float]] = {}
-    answers: dict[str, Any] = {}
-    calls: dict[str, Callable[[], Any]] = {"": case.ours} | {name: p.call for name, p in case.peers.items()}
-    for turn in range(rounds + 1):  # the first one warms up: imports, compilation, caches
-        for name, call in calls.items():
-            slow = times.get(name) and times[name][0] > _SLOW_S
-            if slow and turn > 0:
-                continue
-            gc.collect()
-            begin = time.process_time()
-            try:
-                answer = call()
-            except Exception as error:
-                if not name:
-                    raise
-                answers[name] = error
-                times[name] = [float("inf")]
-                continue
-            took = time.process_time() - begin
-            if turn == 0:
-                answers[name] = answer
-            if turn > 0 or took > _SLOW_S:
-                times.setdefault(name, []).append(took)
-    medians = {name: statistics.median(t) for name, t in times.items()}
-    ours = medians.pop("")
-    return ours, medians, answers.pop(""), answers
 
 
 def _peak_mb(case: Case) -> float:

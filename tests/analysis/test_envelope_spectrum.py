@@ -73,6 +73,17 @@ def test_blocks_of_any_size_give_the_same_envelope() -> None:
     assert whole.size == math.ceil(x.size / (RATE / one.output_rate_hz))
 
 
+@pytest.mark.parametrize("cuts", [[], [1000, 250_001], [299_999]])
+def test_what_is_not_finite_is_refused_with_its_index(cuts: list[int]) -> None:
+    x = np.random.default_rng(4).standard_normal(400_000)
+    x[300_000] = math.inf
+    band = BandEnvelope(RATE, (3000, 5000))
+    for a, b in itertools.pairwise([0, *cuts]):
+        band.update(x[a:b])
+    with pytest.raises(NotFiniteError, match=r"signal\[300000\] is inf"):
+        band.update(x[max(cuts, default=0) :])
+
+
 def test_pieces_merge() -> None:
     x = modulated()
     a, b = EnvelopeSpectrum(RATE, (4000, 6000), 2.0), EnvelopeSpectrum(RATE, (4000, 6000), 2.0)

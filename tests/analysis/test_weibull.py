@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy import optimize, stats
 
 from verification_platform.analysis import _weibull_likelihood as likelihood
+from verification_platform.analysis import _weibull_profile as profile
 from verification_platform.analysis._weibull_profile import fit_many
 from verification_platform.analysis.errors import AnalysisError, NotEnoughDataError
 from verification_platform.analysis.weibull import LifeData, fit_weibull, fit_weibull_3p
@@ -155,6 +157,32 @@ def test_the_root_is_found_from_samples_of_any_spread() -> None:
             assert abs(g) < 1e-11 * (np.ptp(x) + 1 / fit.beta) + 4e-16 * np.abs(x).max()
 
 
+def test_large_samples_are_fitted_in_pieces_to_the_same_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(12)
+    for n in (20, 2_000, 70_000):
+        lives = rng.weibull(1.4, n) * 900
+        data = LifeData.right_censored(lives[lives < 800], np.full(int((lives >= 800).sum()), 800.0))
+        found = []
+        for small in (0, 1 << 20):
+            monkeypatch.setattr(profile, "_SMALL", small)
+            found.append(fit_weibull(data))
+        pieces, whole = found
+        assert (pieces.beta, pieces.eta) == pytest.approx((whole.beta, whole.eta), rel=1e-12)
+        assert pieces.log_likelihood == pytest.approx(whole.log_likelihood, rel=1e-12)
+        np.testing.assert_allclose(pieces.covariance, whole.covariance, rtol=1e-9)
+
+
+def test_memory_of_a_large_sample_is_that_of_its_logarithms() -> None:
+    n = 400_000
+    data = LifeData.right_censored(np.random.default_rng(13).weibull(2.0, n))
+    fit_weibull(data)
+    tracemalloc.start()
+    fit_weibull(data)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 9 * n + 1_000_000  # a double and a flag for each life, and two pieces
+
+
 def test_batch_equals_single_fits() -> None:
     rng = np.random.default_rng(4)
     lives = rng.weibull(1.7, (1000, 12)) * 300
@@ -214,6 +242,9 @@ def test_too_few_failures_are_refused() -> None:
     for data in (
         LifeData.right_censored([100.0], [200.0] * 9),
         LifeData.right_censored([100.0] * 5),
+        LifeData.right_censored([0.1 + 0.2] * 3000, [0.5] * 10),
+        LifeData.right_censored([], [5.0]),
+        LifeData.of([], []),
         LifeData.of([0.0] * 4, [50.0] * 4),
     ):
         with pytest.raises(NotEnoughDataError):

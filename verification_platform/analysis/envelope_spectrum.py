@@ -31,7 +31,7 @@ from .samples import CoverageError
 
 _BLOCK = 8192
 #: Samples transformed in one call.
-_TOGETHER = 32768
+_TOGETHER = 98304
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,20 +135,25 @@ class BandEnvelope:
     def update(self, x: ArrayLike) -> Floats:
         """Add samples, shape (n,); returns the envelope values that are final, shape (m,). Raises NotFiniteError."""
         block = as_block(x)
-        refuse_not_finite(block, self.samples, "signal")
-        self.samples += block.size
         room = self._buffer.size - 2 * self._halo
         times = max(self._filled + block.size - 2 * self._halo, 0) // room
         out = np.empty((times, room // self._step_ratio))
         start = 0
         for values in out:
             take = self._buffer.size - self._filled
-            self._buffer[self._filled :] = block[start : start + take]
+            self._fill(block[start : start + take])
             start += take
             self._transform(values)
-        self._buffer[self._filled : self._filled + block.size - start] = block[start:]
-        self._filled += block.size - start
+        self._fill(block[start:])
         return out.ravel()
+
+    def _fill(self, part: Floats) -> None:
+        end = self._filled + part.size
+        self._buffer[self._filled : end] = part
+        with np.errstate(over="ignore", invalid="ignore"):
+            refuse_not_finite(self._buffer[self._filled : end], self.samples, "signal")
+        self._filled = end
+        self.samples += part.size
 
     def _transform(self, out: Floats) -> None:
         """The envelope of a full buffer into out, and room for what follows."""

@@ -4,8 +4,8 @@ left and right truncation, two or three parameters.
     fit = fit_weibull(LifeData.right_censored([410, 560, 650], censored=[800, 800]))
     fit.beta, fit.eta, fit.life(0.10), fit.likelihood_interval("beta", 0.90)
 
-Exact lives with right-censoring take a Newton iteration on the profile likelihood of β over the logarithms of
-the lives (`_weibull_profile`); everything else a damped Newton iteration on (ln β, ln η) with analytical
+Exact lives with right-censoring take a few steps on the profile likelihood of β over the logarithms of the
+lives (`_weibull_profile`); everything else a damped Newton iteration on (ln β, ln η) with analytical
 derivatives (`_weibull_likelihood`). Intervals: Fisher (normal in the logarithm) for large samples, likelihood
 ratio for small ones, which IEC 61649 prefers.
 """
@@ -77,11 +77,12 @@ class LifeData:
         """Exact lives (r,) of failed units and ages (s,) of units that still run."""
         failed, running = np.array(failures, dtype=float, ndmin=1), np.array(censored, dtype=float, ndmin=1)
         low = np.concatenate((failed, running))
-        high = low.copy()
-        high[len(failed) :] = np.inf
-        if not len(low) or not (np.minimum.reduce(low) > 0 and np.maximum.reduce(low) < np.inf):
+        high, end = low.copy(), np.empty_like(low)
+        high[len(failed) :] = math.inf
+        end.fill(math.inf)
+        if not (len(low) and np.minimum.reduce(low) > 0 and np.maximum.reduce(low) < math.inf):
             return LifeData.of(low, high)  # which says what is wrong
-        return LifeData(low, high, np.zeros(len(low)), np.full(len(low), np.inf), True)
+        return LifeData(low, high, np.zeros(len(low)), end, True)
 
     @property
     def n(self) -> int:
@@ -181,16 +182,14 @@ def fit_weibull(data: LifeData) -> WeibullFit:
     Raises NotEnoughDataError unless at least two different ages of failure are known: with fewer the likelihood
     has no maximum, and Weibayes (`demonstration.weibayes`) is the method.
     """
-    failed = data.high < np.inf
-    known = failed.nonzero()[0]
-    ages = data.high.take(known)
-    if len(ages) < 2 or (np.equal(ages, ages[0]).all() and np.ptp(data.low.take(known)) == 0):
-        raise NotEnoughDataError(f"Weibull: {len(ages)} failures, all at one age")
     if data.plain:
-        found = profile_fit(np.log(data.low), failed)
-        beta, eta, value = found.beta, math.exp(found.log_eta), found.log_likelihood
-        of_beta, cross, of_eta = found.information
+        beta, log_eta, value, (of_beta, cross, of_eta) = profile_fit(np.log(data.low), data.high < math.inf)
+        eta = math.exp(log_eta)
     else:
+        failed = data.high < math.inf
+        ages = data.high[failed]
+        if len(ages) < 2 or (np.ptp(ages) == 0 and np.ptp(data.low[failed]) == 0):
+            raise NotEnoughDataError(f"Weibull: {len(ages)} failures, all at one age")
         beta, log_eta = likelihood.maximise(data)
         eta = math.exp(log_eta)
         value, _, hessian = likelihood.log_likelihood(data, math.log(beta), log_eta)

@@ -14,8 +14,8 @@ Floats = NDArray[np.float64]
 
 #: Bins are a power of two wide, so the range has this many to a factor of √2.
 _BINS = 4096
-#: Values worked on at a time: they stay in the second-level cache.
-_PIECE = 16384
+#: Values worked on at a time: a count of all bins for each is nothing beside them.
+_PIECE = 32768
 #: Values in one scalar product: longer ones would wake further threads.
 _DOT = 8192
 #: Bins from the middle within which an index is counted without a look at its size.

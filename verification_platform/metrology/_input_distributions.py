@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,8 @@ from typing import Protocol
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from ._normal_draws import NormalDraws
 
 Floats = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ class Normal:
     u: float
 
     def draw(self, rng: Generator, out: Floats) -> None:
-        _draw_normal(rng, out, self.mean, self.u)
+        NormalDraws(out.size)(rng, out, self.mean, self.u)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,32 +134,16 @@ class ScaledT:
         return self.scale * math.sqrt(self.nu / (self.nu - 2)) if self.nu > 2 else math.inf
 
 
-def _draw_normal(rng: Generator, out: Floats, mean: float | Floats, u: float | Floats) -> None:
-    rng.standard_normal(out=out)
-    out *= u
-    out += mean
-
-
 class Draws:
-    """Samples of all inputs, drawn again and again into one array.
-
-    To the last bit they are what `Distribution.draw` gives row by row; but adjacent normal inputs are drawn together,
-    since for some thousand samples the calls cost as much as the arithmetic.
-    """
+    """Samples of all inputs, drawn again and again into one array: to the last bit what `Distribution.draw` gives."""
 
     def __init__(self, inputs: Sequence[Distribution], n: int) -> None:
         self._x = np.empty((len(inputs), n))
-        self._steps: list[Callable[[Generator], None]] = []
-        row = 0
-        for normal, run in itertools.groupby(inputs, lambda q: type(q) is Normal):
-            members = list(run)
-            rows = self._x[row : row + len(members)]
-            row += len(members)
-            if normal:
-                mean, u = np.array([q.mean for q in members]), np.array([q.u for q in members])
-                self._steps.append(partial(_draw_normal, out=rows, mean=mean[:, None], u=u[:, None]))
-            else:
-                self._steps += [partial(q.draw, out=out) for q, out in zip(members, rows, strict=True)]
+        normal = NormalDraws(n)  # its arrays serve all inputs: fresh ones cost a fault every page
+        self._steps: list[Callable[[Generator], None]] = [
+            partial(normal, out=row, mean=q.mean, u=q.u) if type(q) is Normal else partial(q.draw, out=row)
+            for q, row in zip(inputs, self._x, strict=True)
+        ]
 
     def __call__(self, rng: Generator) -> Floats:
         """The next samples, shape (inputs, n), valid until the next call."""

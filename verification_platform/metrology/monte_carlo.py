@@ -50,10 +50,10 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-#: Trials drawn at a time: the arrays of a model stay in the second-level cache.
-_CHUNK = 16384
+#: Trials drawn at a time: of fewer the calls would show, of more the memory.
+_CHUNK = 32768
 #: Chunks in one block of the adaptive procedure (JCGM 101 7.9.4: at least 100/(1 − p) trials).
-_CHUNKS = 16
+_CHUNKS = 8
 
 
 @dataclass(frozen=True, slots=True)
