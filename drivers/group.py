@@ -152,7 +152,9 @@ class CanGroup(DeviceGroup[M]):
         self._send_all((frame,))
 
     def _send_all(self, frames: Sequence[Frame]) -> None:
-        self._bits += sum([wire_bits(len(frame.data), frame.extended, frame.remote) for frame in frames])
+        self._bits += sum(
+            [wire_bits(len(data), extended, remote) for _, data, extended, remote, _, _ in frames]
+        )
         try:
             self._opened().send_all(frames)
         except TransportTimeout as error:

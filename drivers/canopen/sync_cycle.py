@@ -196,11 +196,11 @@ class SyncCycle:
         It must be the answer to this cycle's SYNC and nothing else. Not of a node that is lost or not operational:
         nobody waits for it, so nothing tells its cycles apart.
         """
-        can_id = frame.can_id
+        can_id, data = frame[0], frame[1]
         answer = self._expected.pop(can_id, None)
         if answer is not None:
             node, number = answer
-            if not node.accept(number, frame.data):
+            if not node.accept(number, data):
                 self._expected[can_id] = answer
             return True
         unexpected = self._tpdos.get(can_id)

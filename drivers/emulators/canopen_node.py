@@ -2,7 +2,7 @@
 
 Built from the same model table as the driver, but not from the driver's code: the two meet on the wire only.
 Process data is exchanged in three phases, so that all devices of a bus latch the plant at one instant, and nobody's
-answer waits for another's computing: `latch` for everybody, then `answer`, then `act`.
+answer waits for another's computing: `latch` for everybody, then `answers`, then `act`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
-from drivers.bus.frame import Frame
+from drivers.bus.frame import Frame, data_frame
 from drivers.canopen.codec import (
     EMCY_BASE,
     HEARTBEAT_BASE,
@@ -89,7 +89,11 @@ class EmulatedNode:
 
     def next_due(self) -> float:
         """When `tick` wants to be called next."""
-        return min(self._next_heartbeat_s, self._watchdog_due())
+        beat_s, heard_s = self._next_heartbeat_s, self._master_heard_s
+        if heard_s is None:
+            return beat_s
+        watchdog_s = heard_s + self._consumer_s
+        return beat_s if beat_s < watchdog_s else watchdog_s
 
     def excuse(self, frozen_s: float) -> None:
         """The emulator itself stood still for so long (a frozen machine): the device did not live through
@@ -132,14 +136,14 @@ class EmulatedNode:
         self.now_s = now_s
         self.sample()
 
-    def answer(self) -> None:
-        """SYNC, second phase: send what was latched."""
-        if self.nmt_state is not _OPERATIONAL:
-            return
-        if not self.mute_tpdo:
-            send = self._send
-            for can_id, slots, layout in self._tpdos or self._sent():
-                send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
+    def answers(self) -> list[Frame]:
+        """SYNC, second phase: what was latched, to be sent."""
+        if self.nmt_state is not _OPERATIONAL or self.mute_tpdo:
+            return []
+        return [
+            data_frame(can_id, layout.pack(*[slot.number for slot in slots]))
+            for can_id, slots, layout in self._tpdos or self._sent()
+        ]
 
     def act(self) -> None:
         """SYNC, third phase: act on the set-points received since the last SYNC."""
@@ -223,17 +227,20 @@ class EmulatedNode:
     def _apply_rpdos(self) -> None:
         pending, self._rpdo_data = self._rpdo_data, {}
         for number, data in pending.items():
-            if number not in self._mappings:
-                self._mappings[number] = self._mapping(0x1600 + number)
-            mapped = self._mappings[number]
+            mapped = self._mappings.get(number) or self._received(number)
             if mapped is None or len(data) < mapped[1].size:
                 self.emergency(0x8210, _COMMUNICATION_ERROR)  # PDO not processed, length error
                 continue
             slots, layout = mapped
-            for slot, value in zip(slots, layout.unpack(data[: layout.size]), strict=True):
+            for slot, value in zip(slots, layout.unpack_from(data), strict=True):
                 slot.number = value
-                if slot.written is not None:
-                    slot.written(value)
+                written = slot.written
+                if written is not None:
+                    written(value)
+
+    def _received(self, number: int) -> Mapped | None:
+        self._mappings[number] = mapped = self._mapping(0x1600 + number)
+        return mapped
 
     def sends(self, name: str) -> bool:
         """Whether the object of that name is in a process data object that answers SYNC."""

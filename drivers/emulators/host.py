@@ -113,7 +113,7 @@ class CanRack:
         self.hub, self._around = hub, around
         self._advance, self._loop = around.advance, around.loop
         # The CANopen nodes: if there are any, 080h is SYNC; elsewhere it is a frame like any other.
-        self._synchronous: list[EmulatedNode] = []
+        self._synchronous: list[tuple[EmulatedNode, _NodeSeat]] = []
         self.acting = False  # the third phase of the last SYNC is still to come
         self.nodes: dict[str, Any] = {}  # EmulatedCanNode, and what its family adds for tests
         self._seats: dict[str, _NodeSeat] = {}
@@ -131,7 +131,7 @@ class CanRack:
 
         seat.node = node = plan.build(self._around, send)
         if isinstance(node, EmulatedNode):
-            self._synchronous.append(node)
+            self._synchronous.append((node, seat))
             seat.synchronous = True
             node.on_rewired = self.hub.filters_changed
             self.hub.join(seat, node.hears)
@@ -151,17 +151,18 @@ class CanRack:
     def on_sync(self, now_s: float) -> None:
         self.act()
         self._advance(now_s)
-        for node in self._synchronous:
+        for node, _ in self._synchronous:
             node.latch(now_s)
-        for node in self._synchronous:
-            node.answer()
+        transmit = self.hub.transmit_all
+        for node, seat in self._synchronous:
+            transmit(seat, node.answers(), now_s)
         self.acting = bool(self._synchronous)
 
     def act(self) -> None:
         """The third phase of the last SYNC, unless it is done."""
         if self.acting:
             self.acting = False
-            for node in self._synchronous:
+            for node, _ in self._synchronous:
                 node.act()
 
     def on_timer(self, now_s: float) -> None:
@@ -180,7 +181,7 @@ class CanRack:
         if self.acting:
             self.act()
             self.hub.pump(now_s)  # an emergency
-        due = min((node.next_due() for node in self.nodes.values()), default=float("inf"))
+        due = min([node.next_due() for node in self.nodes.values()], default=float("inf"))
         hub_due = self.hub.next_due()
         if hub_due is not None:
             due = min(due, hub_due)
