@@ -73,7 +73,8 @@ class DeviceGroup(Generic[M]):
         return self._period_s
 
     def state(self, device: str) -> DeviceState:
-        return self._member(device).state
+        member = self._members.get(device)  # without another call: asked for each device in each cycle
+        return self._member(device).state if member is None else member.state
 
     def counters(self) -> dict[str, dict[str, int]]:
         """By device."""

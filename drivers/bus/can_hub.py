@@ -181,6 +181,7 @@ class CanHub:
     def _pump_at_once(self, now_s: float) -> None:
         """As with pacing, but in one loop and without an end of each frame: all frames of a cycle come through here."""
         heads, order, queues, listeners = self._heads, self._order, self._queues, self._listeners
+        frames = bits = 0
         while heads:
             _, place, seat = heads[0]
             if order.get(seat) != place:
@@ -193,18 +194,20 @@ class CanHub:
             else:
                 heapq.heappop(heads)
             can_id, data, extended, remote, error, _ = frame
-            self._frames += 1
+            frames += 1
             if self.on_frame is not None and not self.silent:
                 self.on_frame(frame, now_s)
             if extended or remote or error:
-                self._bits += wire_bits(len(data), extended, remote)
+                bits += wire_bits(len(data), extended, remote)
                 hearing = tuple(queues)
             else:
-                self._bits += _BITS[len(data)]
+                bits += _BITS[len(data)]
                 hearing = listeners.get(can_id) or self._hearing(can_id)
             for other in () if self.silent else hearing:
                 if other is not seat:
                     other.deliver(frame, now_s)
+        self._frames += frames
+        self._bits += bits
 
     def _pump_paced(self, now_s: float) -> None:
         """Until the bus is busy beyond `now_s`; a frame arrives when its last bit does."""

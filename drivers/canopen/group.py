@@ -285,7 +285,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
         self._send_all(frames)
 
     def receive(self, deadline_s: float) -> None:
-        self._take_all(self._opened().recv_all(deadline_s))
+        self._handle_all(self._opened().recv_all(deadline_s))
 
     def beat_if_due(self, now_s: float) -> None:
         if now_s >= self._next_beat_s:
@@ -296,15 +296,12 @@ class CanopenGroup(CanGroup[CanopenNode]):
         return self._clock.tick(clock.now())
 
     def _handle(self, frame: Frame) -> None:
-        self._take_all((frame,))
+        self._handle_all((frame,))
 
-    def _take_all(self, frames: Sequence[Frame]) -> None:
-        take, bits = self._sync.take, 0
-        for frame in frames:
-            bits += _BITS[len(frame[1])]
-            if not take(frame):
-                self._sort(frame)
-        self._bits += bits
+    def _handle_all(self, frames: Sequence[Frame]) -> None:
+        self._bits += sum([_BITS[len(frame[1])] for frame in frames])
+        for frame in self._sync.take(frames):
+            self._sort(frame)
 
     def _sort(self, frame: Frame) -> None:
         """What is no process data."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 
 from drivers.bus.frame import Frame, data_frame
 from drivers.canopen.codec import (
@@ -27,7 +28,7 @@ from drivers.canopen.codec import (
     bits_of,
 )
 from drivers.canopen.model import CanopenModel
-from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused, SdoServer, Slot
+from drivers.emulators.object_dictionary import ObjectDictionary, Refused, SdoServer, Slot, one_of
 from drivers.emulators.plant import Plant
 
 NOT_MAPPABLE, PDO_TOO_LONG = 0x06040041, 0x06040042
@@ -36,6 +37,8 @@ _DISABLED = 0x8000_0000
 _HEARTBEAT_ERROR = 0x8130
 _COMMUNICATION_ERROR = 0x11  # error register 1001h: generic and communication
 _OPERATIONAL = NmtState.OPERATIONAL
+
+_number = attrgetter("number")
 
 Mapped = tuple[tuple[Slot, ...], PdoLayout]
 
@@ -119,11 +122,13 @@ class EmulatedNode:
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """Everything except SYNC."""
         self.now_s = now_s
-        if self._wiring is None:
-            self._wiring = self._wire()
-        handler = self._wiring.get(frame.can_id)
-        if handler is not None and not (frame.extended or frame.remote or frame.error):
-            handler(frame.data)
+        wiring = self._wiring
+        if wiring is None:
+            wiring = self._wiring = self._wire()
+        can_id, data, extended, remote, error, _ = frame
+        handler = wiring.get(can_id)
+        if handler is not None and not (extended or remote or error):
+            handler(data)
 
     def hears(self, can_id: int) -> bool:
         """The acceptance filter of its controller."""
@@ -141,7 +146,7 @@ class EmulatedNode:
         if self.nmt_state is not _OPERATIONAL or self.mute_tpdo:
             return []
         return [
-            data_frame(can_id, layout.pack(*[slot.number for slot in slots]))
+            data_frame(can_id, layout.pack(*map(_number, slots)))
             for can_id, slots, layout in self._tpdos or self._sent()
         ]
 
@@ -227,7 +232,9 @@ class EmulatedNode:
     def _apply_rpdos(self) -> None:
         pending, self._rpdo_data = self._rpdo_data, {}
         for number, data in pending.items():
-            mapped = self._mappings.get(number) or self._received(number)
+            mapped = self._mappings.get(number)
+            if mapped is None:
+                mapped = self._mappings[number] = self._mapping(0x1600 + number)
             if mapped is None or len(data) < mapped[1].size:
                 self.emergency(0x8210, _COMMUNICATION_ERROR)  # PDO not processed, length error
                 continue
@@ -237,10 +244,6 @@ class EmulatedNode:
                 written = slot.written
                 if written is not None:
                     written(value)
-
-    def _received(self, number: int) -> Mapped | None:
-        self._mappings[number] = mapped = self._mapping(0x1600 + number)
-        return mapped
 
     def sends(self, name: str) -> bool:
         """Whether the object of that name is in a process data object that answers SYNC."""
@@ -298,7 +301,7 @@ class EmulatedNode:
         for subindex, number in enumerate((4, model.vendor, model.product, model.revision, self._serial)):
             objects.add(0x1018, subindex, "u8" if subindex == 0 else "u32", number)
         objects.add(0x1029, 0, "u8", 1)
-        objects.add(0x1029, 1, "u8", 0, "rw").check = _only_zero
+        objects.add(0x1029, 1, "u8", 0, "rw").check = one_of((0,))
         for base_id, parameter, mapping in ((RPDO_BASE, 0x1400, 0x1600), (TPDO_BASE, 0x1800, 0x1A00)):
             for number in range(PDO_COUNT):
                 self._add_pdo(objects, parameter + number, mapping + number, base_id[number] + self.node)
@@ -310,7 +313,7 @@ class EmulatedNode:
         objects.add(parameter, 0, "u8", 2)
         objects.add(parameter, 1, "u32", _DISABLED | can_id, "rw").written = self._rewired
         kind = objects.add(parameter, 2, "u8", 1, "rw")
-        kind.check, kind.written = _known_type, self._rewired
+        kind.check, kind.written = one_of((1, 254, 255)), self._rewired
 
         def writable(_value: int) -> None:
             if not objects.get(parameter, 1) & _DISABLED:
@@ -344,13 +347,3 @@ class EmulatedNode:
         self._master_heard_s = None  # monitoring starts with the next heartbeat
         self._consumer_s = (word & 0xFFFF) / 1000.0
         self._rewired(word)
-
-
-def _only_zero(value: int) -> None:
-    if value != 0:
-        raise Refused(BAD_VALUE)
-
-
-def _known_type(value: int) -> None:
-    if value not in (1, 254, 255):
-        raise Refused(BAD_VALUE)

@@ -132,9 +132,9 @@ class CanRack:
         seat.node = node = plan.build(self._around, send)
         if isinstance(node, EmulatedNode):
             self._synchronous.append((node, seat))
-            seat.synchronous = True
             node.on_rewired = self.hub.filters_changed
-            self.hub.join(seat, node.hears)
+            hears = node.hears
+            self.hub.join(seat, lambda can_id: can_id != SYNC_ID and hears(can_id))
         else:
             self.hub.join(seat)
         self.nodes[plan.name], self._seats[plan.name] = node, seat
@@ -191,17 +191,16 @@ class CanRack:
 
 
 class _NodeSeat:
-    """Hands frames to one node; SYNC is dealt with for all of them together."""
+    """Hands frames to one node, those of the last SYNC being done with; a CANopen node's filter keeps out SYNC itself."""
 
     def __init__(self, rack: CanRack) -> None:
         self._rack = rack
-        self.node: EmulatedCanNode | None = None
-        self.synchronous = False
+        self.node: EmulatedCanNode | None = None  # until it is built
 
     def deliver(self, frame: Frame, now_s: float) -> None:
         if self._rack.acting:
             self._rack.act()
-        if self.node is not None and not (self.synchronous and frame.can_id == SYNC_ID):
+        if self.node is not None:
             self.node.on_frame(frame, now_s)
 
 

@@ -71,7 +71,9 @@ class EmulatedServo(EmulatedNode):
     def _power_up(self) -> None:
         super()._power_up()
         self._controlword = 0
-        self._resting: State | None = None  # the state that this controlword, heard once more, does not change
+        self._resting: State | None = (
+            None  # the state that this controlword, heard once more, does not change
+        )
         self._stop_speed = 0.0
         self._position_digits = 0
         self._contacts_of: object = None  # the process data for which `_shown` was looked up
@@ -107,8 +109,10 @@ class EmulatedServo(EmulatedNode):
         self._sampled = tuple(
             (name, scaled.digit, 1 << (scaled.object.bits - 1), slots[scaled.object.name])
             for name, scaled in self.model.signals.items()
-            if scaled.bit is None
+            if scaled.bit is None and name != "position"
         )
+        position = self.model.signals["position"]
+        self._position = position.digit, slots[position.object.name]
         self._contacts = tuple(
             (name, scaled) for name, scaled in self.model.signals.items() if scaled.bit is not None
         )
@@ -117,18 +121,16 @@ class EmulatedServo(EmulatedNode):
     # ── process data ──
 
     def sample(self) -> None:
-        read = self.plant.read
+        read, drive = self.plant.read, self.name
+        digit, slot = self._position
+        self._position_digits = counted = round((read(drive, "position") - self._zero) / digit)
+        slot.number = wrap_i32(counted)
         for name, digit, half, slot in self._sampled:
-            value = read(self.name, name)
-            if name == "position":
-                self._position_digits = round((value - self._zero) / digit)
-                slot.number = wrap_i32(self._position_digits)
-                continue
-            digits = round(value / digit)
+            digits = round(read(drive, name) / digit)
             slot.number = digits if -half <= digits < half else max(-half, min(half - 1, digits))
         if self._contacts:
             for name, scaled in self._sent_contacts():
-                self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
+                self._show_contact(scaled, closed=read(drive, name) > _CLOSED)
 
     def _sent_contacts(self) -> tuple[tuple[str, Scaled], ...]:
         """Those in process data that answer SYNC; looked up once for each configuration."""
