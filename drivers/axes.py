@@ -53,14 +53,15 @@ class Axes(dict[str, Axis]):
     def advance(self, group: Group) -> dict[str, Command]:
         """Set-points of this cycle, for the devices that are enabled."""
         commands = {}
+        state, period_s = group.state, group.period_s
         for device, axis in self.items():
-            if group.state(device) is not _ENABLED:
+            if state(device) is not _ENABLED:
                 continue
             if axis.trajectory is None:
                 start = group.measured(device, axis.setpoint.mode)
                 start = 0.0 if math.isnan(start) else start
                 axis.trajectory, axis.time_s = Trajectory(start, axis.setpoint, 0.0, axis.acceleration), 0.0
             else:
-                axis.time_s += group.period_s
+                axis.time_s += period_s
             commands[device] = axis.command = Command(axis.setpoint.mode, axis.trajectory.value(axis.time_s))
         return commands

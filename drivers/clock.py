@@ -240,7 +240,7 @@ def left_s(until_s: float) -> float:
 def wait_s(until_s: float) -> float:
     """As `left_s`, for the calling thread that is about to block until an answer comes or `until_s`."""
     if _page is None:
-        return left_s(until_s)
+        return max(until_s - time.monotonic(), 0.0)
     if not _page.answered(getattr(_mine, "look", 0.0)):  # whatever hold the emulator is about to write
         waiting(now())
         # Ever longer: an answer wakes this thread anyway, and what brings the request to the emulator (a kernel thread at

@@ -52,6 +52,8 @@ class Delivery:
         self._stamps = np.empty(rows)
         self._values = np.empty((rows, columns))
         self._quality = np.full((rows, columns), Quality.BAD, dtype=np.uint8)
+        # An array would convert each member of the enumeration by itself: 3 µs for 24 of them, against 0.7.
+        self._quality_bytes = self._quality.reshape(-1).data
         self._ages: NDArray[np.float32] | None = None  # made when a row has some
         self._filled = 0
 
@@ -59,7 +61,9 @@ class Delivery:
 
     def store(self, row: Row) -> None:
         n = self._filled
-        self._stamps[n], self._values[n], self._quality[n] = row.stamp_s, row.values, row.quality
+        self._stamps[n], self._values[n] = row.stamp_s, row.values
+        quality = bytes(row.quality)
+        self._quality_bytes[n * len(quality) : (n + 1) * len(quality)] = quality
         if row.age_s is not None:
             if self._ages is None:
                 self._ages = np.zeros(self._values.shape, np.float32)

@@ -73,7 +73,8 @@ class DeviceGroup(Generic[M]):
         return self._period_s
 
     def state(self, device: str) -> DeviceState:
-        return self._member(device).state
+        member = self._members.get(device)  # without another call: asked for each device in each cycle
+        return self._member(device).state if member is None else member.state
 
     def counters(self) -> dict[str, dict[str, int]]:
         """By device."""
@@ -152,7 +153,9 @@ class CanGroup(DeviceGroup[M]):
         self._send_all((frame,))
 
     def _send_all(self, frames: Sequence[Frame]) -> None:
-        self._bits += sum([wire_bits(len(frame.data), frame.extended, frame.remote) for frame in frames])
+        self._bits += sum(
+            [wire_bits(len(data), extended, remote) for _, data, extended, remote, _, _ in frames]
+        )
         try:
             self._opened().send_all(frames)
         except TransportTimeout as error:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
@@ -123,13 +123,22 @@ class CanHub:
 
     def transmit(self, seat: Seat, frame: Frame, now_s: float) -> None:
         """Queue a frame of `seat`; faults strike here."""
+        self.transmit_all(seat, (frame,), now_s)
+
+    def transmit_all(self, seat: Seat, frames: Sequence[Frame], now_s: float) -> None:
+        """Queue frames of `seat`, in this order."""
         if self.silent or seat not in self._queues:
             return
-        if self.faults and (fault := next((f for f in self.faults if f.strikes(frame)), None)) is not None:
-            self._struck += 1
-            self._strike(fault, seat, frame, now_s)
+        if not self.faults:
+            self._enqueue(seat, frames)
             return
-        self._enqueue(seat, frame)
+        for frame in frames:
+            fault = next((f for f in self.faults if f.strikes(frame)), None)
+            if fault is None:
+                self._enqueue(seat, (frame,))
+            else:
+                self._struck += 1
+                self._strike(fault, seat, frame, now_s)
 
     def bus_off(self, now_s: float) -> None:
         """Tell every seat that its controller has left the bus (as SocketCAN does, by an error frame)."""
@@ -154,8 +163,7 @@ class CanHub:
             if self.paced:
                 self._pump_paced(now_s)
             else:
-                while (won := self._arbitrate()) is not None:
-                    self._broadcast(won[0], won[1], now_s)
+                self._pump_at_once(now_s)
         finally:
             self._pumping = False
             self.on_idle()
@@ -168,7 +176,38 @@ class CanHub:
         for entry in [e for e in self._delayed if e[0] <= now_s]:
             self._delayed.remove(entry)
             if entry[1] in self._queues:
-                self._enqueue(entry[1], entry[2])
+                self._enqueue(entry[1], (entry[2],))
+
+    def _pump_at_once(self, now_s: float) -> None:
+        """As with pacing, but in one loop and without an end of each frame: all frames of a cycle come through here."""
+        heads, order, queues, listeners = self._heads, self._order, self._queues, self._listeners
+        frames = bits = 0
+        while heads:
+            _, place, seat = heads[0]
+            if order.get(seat) != place:
+                heapq.heappop(heads)
+                continue  # it has left
+            queue = queues[seat]
+            frame = queue.popleft()
+            if queue:
+                heapq.heapreplace(heads, (queue[0][0], place, seat))
+            else:
+                heapq.heappop(heads)
+            can_id, data, extended, remote, error, _ = frame
+            frames += 1
+            if self.on_frame is not None and not self.silent:
+                self.on_frame(frame, now_s)
+            if extended or remote or error:
+                bits += wire_bits(len(data), extended, remote)
+                hearing = tuple(queues)
+            else:
+                bits += _BITS[len(data)]
+                hearing = listeners.get(can_id) or self._hearing(can_id)
+            for other in () if self.silent else hearing:
+                if other is not seat:
+                    other.deliver(frame, now_s)
+        self._frames += frames
+        self._bits += bits
 
     def _pump_paced(self, now_s: float) -> None:
         """Until the bus is busy beyond `now_s`; a frame arrives when its last bit does."""
@@ -206,11 +245,11 @@ class CanHub:
             return seat, frame
         return None
 
-    def _enqueue(self, seat: Seat, frame: Frame) -> None:
+    def _enqueue(self, seat: Seat, frames: Sequence[Frame]) -> None:
         queue = self._queues[seat]
-        queue.append(frame)
-        if len(queue) == 1:
-            heapq.heappush(self._heads, (frame.can_id, self._order[seat], seat))
+        if not queue and frames:
+            heapq.heappush(self._heads, (frames[0].can_id, self._order[seat], seat))
+        queue.extend(frames)
 
     def _broadcast(self, sender: Seat | None, frame: Frame, now_s: float) -> None:
         if self.silent:
@@ -239,12 +278,11 @@ class CanHub:
             case FaultKind.DELAY:
                 self._delayed.append((now_s + fault.delay_s, seat, frame))
             case FaultKind.DUPLICATE:
-                self._enqueue(seat, frame)
-                self._enqueue(seat, frame)
+                self._enqueue(seat, (frame, frame))
             case FaultKind.CORRUPT:
                 data = bytearray(frame.data)
                 if data:
                     data[self._random.randrange(len(data))] ^= 1 << self._random.randrange(8)
-                self._enqueue(seat, frame._replace(data=bytes(data)))
+                self._enqueue(seat, (frame._replace(data=bytes(data)),))
             case FaultKind.ERROR:
                 self._broadcast(None, Frame(ERROR_PROTOCOL, bytes(8), error=True), now_s)

@@ -10,9 +10,10 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import math
 import os
-import selectors
-from collections.abc import Callable, Sequence
+import select
+from collections.abc import Callable, Collection, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -34,26 +35,28 @@ class EventLoop:
         self.clock = clock
         #: Told how long this process was not scheduled, when that is longer than `FROZEN_S`.
         self.on_frozen: Action | None = None
-        self._selector = selectors.SelectSelector()
-        self._addresses: dict[Any, str] = {}
+        # By descriptor: what to do, and on which line. Without `selectors`, which takes as long as the call itself.
+        self._readers: dict[int, tuple[Action, str]] = {}
+        self._descriptors: dict[Any, int] = {}
         self._timers: list[tuple[float, int, Action]] = []
         self._order = itertools.count()
         self._stopping = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
-        self._selector.register(self._wake_read, selectors.EVENT_READ, self._woken)
         self._posted: list[Action] = []
+        self.watch(self._wake_read, self._woken)
 
     def watch(self, source: Any, on_readable: Action, address: str = "") -> None:
         """`address` is that of the line on which a device is asked, by which its master tells when it did (`clock.request`)."""
-        self._selector.register(source, selectors.EVENT_READ, on_readable)
-        self._addresses[source] = address
+        descriptor = source if isinstance(source, int) else source.fileno()
+        self._descriptors[source] = descriptor
+        self._readers[descriptor] = on_readable, address
 
     def unwatch(self, source: Any) -> None:
-        self._addresses.pop(source, None)
-        with contextlib.suppress(KeyError, ValueError):  # already gone
-            self._selector.unregister(source)
+        descriptor = self._descriptors.pop(source, None)
+        if descriptor is not None:
+            del self._readers[descriptor]
 
     def call_at(self, when_s: float, action: Action) -> None:
         heapq.heappush(self._timers, (when_s, next(self._order), action))
@@ -84,36 +87,49 @@ class EventLoop:
 
     def _serve(self) -> None:
         while not self._stopping:
-            due = self._timers[0][0] if self._timers else None
-            until = due
             if clock.waits():
-                horizon = self.clock() + HORIZON_S
-                until = horizon if due is None else min(due, horizon)
-                clock.waiting(until)
-            clock.look()
-            events = self._selector.select(None if until is None else self._left_s(until))
-            if due is not None and self.on_frozen is not None and self.clock() - due > FROZEN_S:
-                self.on_frozen(self.clock() - due)
-            clock.look(works=True)
-            if clock.waits():
-                now_s = self.clock()
-                clock.waiting(now_s)
-                self._catch_up([(key.fileobj, key.data) for key, _ in events], now_s)
-                continue
-            for key, _ in events:
-                key.data(self.clock())
-            while self._timers and self._timers[0][0] <= self.clock():
-                heapq.heappop(self._timers)[2](self.clock())
+                self._turn_when_time_waits()
+            else:
+                self._turn()
 
-    def _catch_up(self, arrived: Sequence[tuple[Any, Action]], now_s: float) -> None:
+    def _turn(self) -> None:
+        """Wait for the next thing to do, and do it."""
+        now, timers, readers = self.clock, self._timers, self._readers
+        due_s = timers[0][0] if timers else math.inf
+        arrived = _readable(readers, None if due_s == math.inf else max(due_s - now(), 0.0))
+        now_s = now()
+        if now_s - due_s > FROZEN_S and self.on_frozen is not None:
+            self.on_frozen(now_s - due_s)
+        for descriptor in arrived:
+            if descriptor in readers:  # nobody has closed it since
+                readers[descriptor][0](now())
+        while timers and timers[0][0] <= now():
+            heapq.heappop(timers)[2](now())
+
+    def _turn_when_time_waits(self) -> None:
+        due_s = self._timers[0][0] if self._timers else math.inf
+        until_s = min(due_s, self.clock() + HORIZON_S)
+        clock.waiting(until_s)
+        clock.look()
+        arrived = _readable(self._readers, clock.left_s(until_s))
+        now_s = self.clock()
+        if now_s - due_s > FROZEN_S and self.on_frozen is not None:
+            self.on_frozen(now_s - due_s)
+        clock.look(works=True)
+        now_s = self.clock()
+        clock.waiting(now_s)
+        self._catch_up(arrived, now_s)
+
+    def _catch_up(self, arrived: Sequence[int], now_s: float) -> None:
         """Do what has become due by now in its order and each at its time: requests when they were sent, appointments when due.
 
         Of what has come since `now_s` nothing can be older than what is done here.
         """
-        asked = [(clock.asked_s(self._addresses.get(source, ""), now_s), act) for source, act in arrived]
-        for asked_s, act in sorted(asked, key=itemgetter(0)):
+        asked = [(clock.asked_s(self._readers[descriptor][1], now_s), descriptor) for descriptor in arrived]
+        for asked_s, descriptor in sorted(asked, key=itemgetter(0)):
             self._keep(asked_s, now_s)
-            act(asked_s)
+            if descriptor in self._readers:  # nobody has closed it since
+                self._readers[descriptor][0](asked_s)
         self._keep(now_s, now_s)
 
     def _keep(self, until_s: float, now_s: float) -> None:
@@ -122,15 +138,11 @@ class EventLoop:
             due_s, _, action = heapq.heappop(self._timers)
             action(due_s if now_s - due_s < FROZEN_S else now_s)
 
-    def _left_s(self, until_s: float) -> float:
-        return clock.left_s(until_s) if clock.waits() else max(until_s - self.clock(), 0.0)
-
     def stop(self) -> None:
         self._stopping = True
         self._wake()
 
     def close(self) -> None:
-        self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -143,3 +155,8 @@ class EventLoop:
         posted, self._posted = self._posted, []
         for action in posted:
             action(now_s)
+
+
+def _readable(descriptors: Collection[int], timeout_s: float | None) -> list[int]:
+    """Those with something to read, after at most `timeout_s`."""
+    return select.select(descriptors, (), (), timeout_s)[0]

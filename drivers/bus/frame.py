@@ -11,6 +11,7 @@ unchanged. One message on its socket carries one or more of them: what one side 
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from functools import cache
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ ERROR_TX_TIMEOUT, ERROR_CONTROLLER, ERROR_PROTOCOL, ERROR_BUS_OFF, ERROR_RESTART
 )
 
 _FRAME = struct.Struct("=IB3x8s")
+_tuple = tuple.__new__  # half the time of the named tuple's own, which gives every field a default
 
 
 class Frame(NamedTuple):
@@ -56,6 +58,19 @@ class Frame(NamedTuple):
         flags = (EXTENDED_FLAG * extended) | (REMOTE_FLAG * remote) | (ERROR_FLAG * error)
         return _FRAME.pack(can_id | flags, len(data), data)
 
+    @staticmethod
+    def join(frames: Iterable[Frame]) -> bytes:
+        """A message of all of them: each as `pack` has it. Raises ValueError."""
+        pack = _FRAME.pack
+        return b"".join(
+            [
+                pack(can_id, len(data), data)
+                if 0 <= can_id <= STANDARD_MASK and len(data) <= 8 and not (extended or remote or error)
+                else Frame(can_id, data, extended, remote, error).pack()
+                for can_id, data, extended, remote, error, _ in frames
+            ]
+        )
+
     @classmethod
     def unpack(cls, wire: bytes, stamp_s: float = 0.0) -> Frame:
         """Raises ValueError for anything that is not 16 bytes with a length of at most 8."""
@@ -71,7 +86,7 @@ class Frame(NamedTuple):
             return [], 1
         frames: list[Frame] = []
         garbled = 0
-        make = tuple.__new__  # half the time of the named tuple's own, which gives every field a default
+        make = _tuple
         for word, length, data in _FRAME.iter_unpack(message):
             if length > 8:
                 garbled += 1
@@ -86,6 +101,11 @@ class Frame(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.can_id:03X}#{'R' if self.remote else ''}{self.data.hex().upper()}"
+
+
+def data_frame(can_id: int, data: bytes) -> Frame:
+    """`Frame(can_id, data)` in half the time, for those of every cycle."""
+    return _tuple(Frame, (can_id, data, False, False, False, 0.0))
 
 
 @cache

@@ -22,10 +22,10 @@ class SocketSeat:
 
     def __init__(self, server: HubServer, connection: socket.socket) -> None:
         self._server, self._socket = server, connection
-        self._waiting: list[bytes] = []
+        self._waiting: list[Frame] = []
 
     def deliver(self, frame: Frame, now_s: float) -> None:
-        self._waiting.append(frame.pack())
+        self._waiting.append(frame)
         if len(self._waiting) >= MOST_FRAMES:
             self.flush()
 
@@ -35,31 +35,31 @@ class SocketSeat:
             return
         waiting, self._waiting = self._waiting, []
         try:
-            self._socket.send(b"".join(waiting))
+            self._socket.send(Frame.join(waiting))
         except BlockingIOError:
             self._server.hub.overruns += len(waiting)  # like a controller whose receive buffer is not read
         except OSError:
             pass  # the process is gone; the reading side of the loop removes the seat
 
     def on_readable(self, now_s: float) -> None:
-        hub = self._server.hub
+        """Each message is seen to before the next one is looked for: who has sent it waits."""
+        hub, settle = self._server.hub, self._server.settle
         for _ in range(64):
             try:
                 message = self._socket.recv(MOST_FRAMES * FRAME_BYTES)
             except BlockingIOError:
-                break
+                return
             except OSError:
                 message = b""
             if not message:
                 self.close()
-                break
-            if clock.waits() and (asked_s := clock.asked_s(self._server.uri, clock.now())) > now_s:
-                self._server.settle(now_s)  # this message was sent after the ones before it had been seen to
-                now_s = asked_s
+                settle(now_s)
+                return
+            if clock.waits():
+                now_s = max(now_s, clock.asked_s(self._server.uri, clock.now()))
             frames, _ = Frame.split(message)  # what is no frame, a controller could not have sent
-            for frame in frames:
-                hub.transmit(self, frame, now_s)
-        self._server.settle(now_s)
+            hub.transmit_all(self, frames, now_s)
+            settle(now_s)
 
     def close(self) -> None:
         self._server.hub.leave(self)

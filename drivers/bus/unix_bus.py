@@ -15,6 +15,8 @@ from drivers import clock
 from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, MOST_FRAMES, Frame
 from drivers.device import BusOff, TransportLost, TransportTimeout
 
+_LONGEST = MOST_FRAMES * FRAME_BYTES
+
 
 class UnixFrameBus:
     """`FrameBus` on a seat at the hub listening at `path`. Raises TransportLost when nobody listens."""
@@ -32,19 +34,53 @@ class UnixFrameBus:
             hint = "start the emulated devices first"
             raise TransportLost(name, f"no CAN hub listens at {path} ({error.strerror})", hint) from error
         self._socket.setblocking(False)
+        self._sockets = (self._socket.fileno(),)
+        waiting = select.poll()
+        waiting.register(self._socket, select.POLLIN)
+        self._waiting = waiting.poll
 
     def send(self, frame: Frame) -> None:
         self._put(frame.pack(), 1)
 
     def send_all(self, frames: Iterable[Frame]) -> None:
-        wires = [frame.pack() for frame in frames]
-        for start in range(0, len(wires), MOST_FRAMES):
-            part = wires[start : start + MOST_FRAMES]
-            self._put(b"".join(part), len(part))
+        message = Frame.join(frames)
+        for start in range(0, len(message), _LONGEST):
+            part = message[start : start + _LONGEST]
+            self._put(part, len(part) // FRAME_BYTES)
 
     def poll(self) -> Frame | None:
+        # Whether there is one is asked first: an exception takes longer.
+        while self._arrived or (self._waiting(0) and self._fetch()):
+            frame = self._next()
+            if frame is not None:
+                return frame
+        return None
+
+    def recv(self, deadline_s: float) -> Frame:
+        if not self._arrived and clock.waits():
+            self._fetch()  # what is there has come before anything that time may go on to
+        while (frame := self._next()) is None:
+            left = clock.wait_s(deadline_s)
+            # At the deadline, too: it may have passed while this thread did not run. poll() would round up to milliseconds.
+            if select.select(self._sockets, (), (), left)[0]:
+                self._fetch()
+            elif left <= 0:
+                raise TransportTimeout(self.name, "no frame before the deadline")
+        return frame
+
+    def recv_all(self, deadline_s: float) -> list[Frame]:
+        frames, arrived = [self.recv(deadline_s)], self._arrived
+        if True not in [error for _, _, _, _, error, _ in arrived]:  # all at once
+            frames += arrived
+            arrived.clear()
+        while arrived and not arrived[0].error:
+            frames.append(arrived.popleft())
+        return frames
+
+    def _next(self) -> Frame | None:
+        """Of what has been fetched."""
         arrived = self._arrived
-        while arrived or self._fetch():
+        while arrived:
             frame = arrived.popleft()
             if not frame.error:
                 return frame
@@ -52,22 +88,6 @@ class UnixFrameBus:
                 hint = "check wiring and bit rate, then reopen the bench"
                 raise BusOff(self.name, "the CAN controller has left the bus", hint)
         return None
-
-    def recv(self, deadline_s: float) -> Frame:
-        if self._arrived and not self._arrived[0].error:
-            return self._arrived.popleft()
-        while (frame := self.poll()) is None:
-            left = clock.wait_s(deadline_s)
-            if left <= 0:
-                raise TransportTimeout(self.name, "no frame before the deadline")
-            select.select((self._socket,), (), (), left)  # poll() would round up to milliseconds
-        return frame
-
-    def recv_all(self, deadline_s: float) -> list[Frame]:
-        frames, arrived = [self.recv(deadline_s)], self._arrived
-        while arrived and not arrived[0].error:
-            frames.append(arrived.popleft())
-        return frames
 
     def close(self) -> None:
         self._socket.close()
@@ -88,7 +108,7 @@ class UnixFrameBus:
     def _fetch(self) -> bool:
         """Take the next message; False when there is none. All its frames arrived with it, so they have one stamp."""
         try:
-            message = self._socket.recv(MOST_FRAMES * FRAME_BYTES)
+            message = self._socket.recv(_LONGEST)
         except BlockingIOError:
             return False
         except OSError as error:
@@ -96,7 +116,7 @@ class UnixFrameBus:
         if not message:
             raise self._lost(OSError("end of file"))
         frames, garbled = Frame.split(message, clock.now())
-        errors = sum([frame.error for frame in frames])
+        errors = sum([error for _, _, _, _, error, _ in frames])
         self.counters["rx"] += len(frames) - errors
         self.counters["error_frames"] += errors
         self.counters["garbled"] += garbled

@@ -233,7 +233,7 @@ class PdoLayout:
     7.4.7).
     """
 
-    __slots__ = ("_struct", "names", "pack", "size")
+    __slots__ = ("_struct", "names", "pack", "size", "unpack_from")
 
     def __init__(self, entries: Sequence[tuple[str, str]]) -> None:
         self.names = tuple(name for name, _ in entries)
@@ -241,6 +241,8 @@ class PdoLayout:
         self.size = self._struct.size
         #: Values in the order of the names → bytes; the struct's own method, for the hot path.
         self.pack = self._struct.pack
+        #: The values at the beginning of bytes that are known to be enough.
+        self.unpack_from = self._struct.unpack_from
         if self.size > 8:
             raise ValueError(f"a PDO of {self.size} bytes: at most 8 are possible")
 

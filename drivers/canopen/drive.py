@@ -15,7 +15,7 @@ import logging
 import math
 from collections.abc import Mapping
 
-from drivers.bus.frame import Frame
+from drivers.bus.frame import Frame, data_frame
 from drivers.canopen.cia402 import (
     Control,
     Operation,
@@ -84,19 +84,22 @@ class Cia402Drive(CanopenNode):
         self.mode_display = 0
         self._wanted: Mode | None = None  # what is to be commanded
         self._operation: Operation | None = None  # and in which operation mode; homing has only this
-        self._mode = Mode.VELOCITY  # whose set-point object is sent
         self._was_enabled = False
         self._enable_timeout_s, self._enable_until_s = enable_timeout_s, math.inf
         self.wants_cause = False  # 603Fh is to be asked for
         self._fault_since_s: float | None = None
         self._statusword = 0
+        self._told: int | None = None  # the statusword that `power_state` is of
         self._handshake = Handshake()  # PP
         self._quick_stopping = self._halted = False
         self._homing_cycles: int | None = None  # since homing was started; None: no homing
-        self._rpdo = {
-            mode: (RPDO_BASE[n] + node, model.layout(names))
+        # By mode: the set-point's identifier, how it is packed, and in which operation mode it is sent.
+        self._rpdos = {
+            mode: (RPDO_BASE[n] + node, model.layout(names).pack, model.operations[mode])
             for n, (mode, names) in enumerate(model.rpdos.items())
+            if mode in model.operations
         }
+        self._send_as(Mode.VELOCITY)
         # By TPDO, where in it: mode display, statusword.
         self._places = tuple(
             (_place(names, "mode_display"), _place(names, "statusword")) for names in model.tpdos
@@ -111,7 +114,7 @@ class Cia402Drive(CanopenNode):
         if self.fault is not None:
             return DeviceState.FAULT
         found = device_state(self.power_state)
-        if found is _MAY_FLOW and self._wanted is not None and not self._in_mode(self._wanted):
+        if found is _MAY_FLOW and self._wanted is not None and self.mode_display != self._operation:
             return DeviceState.READY  # the mode is still being changed
         return found
 
@@ -148,12 +151,16 @@ class Cia402Drive(CanopenNode):
         check_mode(self.name, self.model.name, mode, self.model.targets)
         if self._wanted is not mode:
             self._want(mode)
-            self._mode = mode
+            self._send_as(mode)
             self._begin_walk()
 
     def _want(self, mode: Mode | None) -> None:
         self._wanted = mode
         self._operation = None if mode is None else self.model.operations[mode]
+
+    def _send_as(self, mode: Mode) -> None:
+        """Whose set-point object is sent."""
+        self._mode, self._quantity, self._rpdo = mode, mode.value, self._rpdos[mode]
 
     def _begin_walk(self) -> None:
         self._was_enabled = False
@@ -224,6 +231,7 @@ class Cia402Drive(CanopenNode):
         """As every node, and what is in `drive_setup`. Raises DeviceFault if it stays faulty."""
         super().prepare(cycle_s)
         self._targets.cycle_s = cycle_s
+        self._told = None
         self.power_state = DriveSetup(self.name, self.model, self.sdo).run(cycle_s, self.limits)
         self._want(None)
         self._fault_since_s = None
@@ -246,7 +254,7 @@ class Cia402Drive(CanopenNode):
         elif self._mode is _TORQUE and state is not _ENABLED:
             digits = 0
         else:
-            digits = self._targets.resting(self._mode, self.values[self._mode.value])
+            digits = self._targets.resting(self._mode, self.values[self._quantity])
         word = controlword_towards(state, wanted is not None)
         if self._quick_stopping and self.torque_may_flow:
             word = _QUICK_STOP
@@ -258,8 +266,8 @@ class Cia402Drive(CanopenNode):
             self._homing_cycles = (self._homing_cycles or 0) + 1
         if self._halted:
             word |= _HALT
-        can_id, layout = self._rpdo[self._mode]
-        return Frame(can_id, layout.pack(word, wanted or self.model.operations[self._mode], digits))
+        can_id, pack, operation = self._rpdo
+        return data_frame(can_id, pack(word, wanted or operation, digits))
 
     def _take(self, number: int, digits: tuple[int, ...]) -> None:
         mode_at, status_at = self._places[number]
@@ -267,11 +275,17 @@ class Cia402Drive(CanopenNode):
             self.mode_display = digits[mode_at]
         if status_at is None:
             return
-        self._statusword = digits[status_at]
+        word = digits[status_at]
+        if word == self._told:
+            return
+        self._statusword = word
         try:
-            self.power_state = state_of(self._statusword)
+            self.power_state = state_of(word)
         except ValueError:
             self.counters["nak"] += 1
+            self._told = None
+        else:
+            self._told = word
 
     def check(self, now_s: float) -> None:
         """As every node, and: has the drive a fault, or left operation enabled by itself, or never got there?"""
@@ -317,9 +331,6 @@ class Cia402Drive(CanopenNode):
         """603Fh as asked for."""
         if self._fault_since_s is not None:
             self.fail(f"reports a fault: {error_text(code)}", code, "remove the cause, then reopen the bench")
-
-    def _in_mode(self, mode: Mode) -> bool:
-        return self.mode_display == self.model.operations[mode]
 
     @property
     def torque_may_flow(self) -> bool:

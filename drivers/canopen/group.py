@@ -261,8 +261,8 @@ class CanopenGroup(CanGroup[CanopenNode]):
 
     def _set_points(self, commands: Mapping[str, Command]) -> list[Frame]:
         """All are checked before the first is sent."""
-        now = self.awake_s()
-        return [drive.rpdo(commands.get(drive.name), now) for drive in self._drives]
+        now, command = self.awake_s(), commands.get
+        return [drive.rpdo(command(drive.name), now) for drive in self._drives]
 
     def _check(self, now: float) -> None:
         """`now` on the awake clock."""
@@ -272,8 +272,10 @@ class CanopenGroup(CanGroup[CanopenNode]):
             if drive.wants_cause:
                 drive.wants_cause = False
                 self._send(Frame(SDO_CLIENT_BASE + drive.node, _ASK_ERROR_CODE))
-        faults = [fault for node in self._nodes if (fault := node.take_fault()) is not None]
+        faults = [node.unread for node in self._nodes if node.unread is not None]
         if faults:
+            for node in self._nodes:
+                node.take_fault()
             raise faults[0]
 
     # ── frames ──
@@ -283,8 +285,7 @@ class CanopenGroup(CanGroup[CanopenNode]):
         self._send_all(frames)
 
     def receive(self, deadline_s: float) -> None:
-        for frame in self._opened().recv_all(deadline_s):
-            self._handle(frame)
+        self._handle_all(self._opened().recv_all(deadline_s))
 
     def beat_if_due(self, now_s: float) -> None:
         if now_s >= self._next_beat_s:
@@ -295,9 +296,15 @@ class CanopenGroup(CanGroup[CanopenNode]):
         return self._clock.tick(clock.now())
 
     def _handle(self, frame: Frame) -> None:
-        self._bits += _BITS[len(frame.data)]
-        if self._sync.take(frame):
-            return
+        self._handle_all((frame,))
+
+    def _handle_all(self, frames: Sequence[Frame]) -> None:
+        self._bits += sum([_BITS[len(frame[1])] for frame in frames])
+        for frame in self._sync.take(frames):
+            self._sort(frame)
+
+    def _sort(self, frame: Frame) -> None:
+        """What is no process data."""
         can_id = frame.can_id
         beating = self._heartbeats.get(can_id)
         if beating is not None:

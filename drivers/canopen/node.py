@@ -52,11 +52,12 @@ class CanopenNode:
         self.fault: DeviceFault | None = None
         self.nmt_state: NmtState | None = None
         self.heard_s = 0.0
+        self._longest_silence_s = 3.0 * model.heartbeat_s
         self.fresh = [False] * len(model.tpdos)
+        self._none_fresh = (False,) * len(model.tpdos)
         self._serial = serial
         self._sdo: SdoClient | None = None
-        self._layouts = tuple(model.layout(names) for names in model.tpdos)
-        self._unread: DeviceFault | None = None
+        self.unread: DeviceFault | None = None  # the fault that nobody has been told of yet
         self._monitored = self._answered_start = False
         readers: list[tuple[tuple[int, str, float, Reader | None], ...]] = []
         for names in model.tpdos:
@@ -71,6 +72,11 @@ class CanopenNode:
                     found.append((names.index(scaled.object.name), signal, scaled.digit, reader))
             readers.append(tuple(found))
         self._readers = tuple(readers)
+        #: By TPDO, for the hot path: its length, how it is unpacked, what is read from it.
+        self._pdos = tuple(
+            (layout.size, layout.unpack_from, entries)
+            for layout, entries in zip(map(model.layout, model.tpdos), readers, strict=True)
+        )
         self._pdo_of = {signal: n for n, entries in enumerate(readers) for _, signal, _, _ in entries}
 
     # ── capabilities ──
@@ -96,7 +102,7 @@ class CanopenNode:
         self._sdo = SdoClient(bus, self.name, self.node, on_other)
         self.values = dict.fromkeys(self.model.signals, math.nan)
         self.bad = self.lost = self._monitored = False
-        self.fault = self._unread = None
+        self.fault = self.unread = None
         self.fresh[:] = [False] * len(self.fresh)
         self.restart_counters()
 
@@ -176,18 +182,18 @@ class CanopenNode:
 
     def expect_process_data(self) -> None:
         """None of it answers this cycle's SYNC yet."""
-        self.fresh[:] = (False,) * len(self.fresh)
+        self.fresh[:] = self._none_fresh
 
     def accept(self, number: int, data: bytes) -> bool:
         """Take TPDO `number` (0-based) that answers this cycle's SYNC. False when it has another length than was mapped."""
-        try:
-            digits = self._layouts[number].unpack(data)
-        except ValueError:
+        size, unpack, readers = self._pdos[number]
+        if len(data) != size:
             self.counters["nak"] += 1
             return False
+        digits = unpack(data)
         self.fresh[number] = True
         values = self.values
-        for position, signal, digit, reader in self._readers[number]:
+        for position, signal, digit, reader in readers:
             count = digits[position]
             values[signal] = (count if reader is None else reader(count)) * digit
         self._take(number, digits)
@@ -246,7 +252,7 @@ class CanopenNode:
 
     def check(self, now_s: float) -> None:
         """After a cycle: a node not heard for three producer times is lost. Times of a node are on the awake clock."""
-        if self._monitored and not self.lost and now_s - self.heard_s > 3.0 * self.model.heartbeat_s:
+        if now_s - self.heard_s > self._longest_silence_s and self._monitored and not self.lost:
             self.lose(f"no heartbeat for {now_s - self.heard_s:.3f} s")
 
     def lose(self, what: str) -> None:
@@ -256,11 +262,13 @@ class CanopenNode:
     def fail(self, what: str, code: int, hint: str) -> None:
         """Latch a fault; the first cause is kept and raised once."""
         if self.fault is None:
-            self.fault = self._unread = DeviceFault(self.name, what, code, hint)
+            self.fault = self.unread = DeviceFault(self.name, what, code, hint)
 
     def take_fault(self) -> DeviceFault | None:
         """The fault that nobody has been told of yet, once."""
-        fault, self._unread = self._unread, None
+        fault = self.unread
+        if fault is not None:
+            self.unread = None
         return fault
 
     @property

@@ -111,12 +111,11 @@ class SyncCycle:
     def _exchange(self, frames: Sequence[Frame]) -> float:
         begin = clock.now()
         self._given_up.clear()
-        expected = self._expected
+        expected, receive = self._expected, self._wire.receive
         for node, answers in self._answers.items():
             node.expect_process_data()
             if node.answers_sync:
                 expected.update(answers)
-        receive = self._wire.receive
         self._wire.send_all((*frames, SYNC))
         stamp = clock.sent_s(begin)
         try:
@@ -190,26 +189,29 @@ class SyncCycle:
 
     # ── frames ──
 
-    def take(self, frame: Frame) -> bool:
-        """False when it is no process data.
+    def take(self, frames: Iterable[Frame]) -> list[Frame]:
+        """Returns those that are no process data.
 
         It must be the answer to this cycle's SYNC and nothing else. Not of a node that is lost or not operational:
         nobody waits for it, so nothing tells its cycles apart.
         """
-        can_id = frame.can_id
-        answer = self._expected.pop(can_id, None)
-        if answer is not None:
-            node, number = answer
-            if not node.accept(number, frame.data):
-                self._expected[can_id] = answer
-            return True
-        unexpected = self._tpdos.get(can_id)
-        if unexpected is None:
-            return False
-        node, number = unexpected  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
-        node.counters["late"] += 1
-        self._doubled |= node.fresh[number]
-        return True
+        expected, others = self._expected, []
+        for frame in frames:
+            can_id = frame[0]
+            answer = expected.pop(can_id, None)
+            if answer is not None:
+                node, number = answer
+                if not node.accept(number, frame[1]):
+                    expected[can_id] = answer
+            elif can_id in self._tpdos:
+                node, number = self._tpdos[
+                    can_id
+                ]  # of an earlier cycle, or twice: nobody can tell, so nobody may use it
+                node.counters["late"] += 1
+                self._doubled |= node.fresh[number]
+            else:
+                others.append(frame)
+        return others
 
     def pass_barrier(self, node: CanopenNode, response: bytes) -> None:
         """The node has answered by SDO. If that was the barrier: process data that is not here by now will not come."""

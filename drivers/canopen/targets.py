@@ -42,9 +42,10 @@ class Targets:
             if not abs(step) <= _MOST_CYCLES * self.limits[Mode.VELOCITY] * self.cycle_s:
                 raise CommandRefused(self._name, f"position set-point jumps by {step:g} rad in one cycle")
             self._last = value
-        elif not abs(value) <= self.limits[mode]:
+            return self._digits(mode, value)
+        if not abs(value) <= self.limits[mode]:
             raise CommandRefused(self._name, f"{mode} set-point {value:g} exceeds {self.limits[mode]:g}")
-        return self._digits(mode, value)
+        return round(value / self._digit[mode])
 
     def resting(self, mode: Mode, value: float) -> int:
         """Digits of a set-point that changes nothing where `value` is measured: the moment of enabling is without a bump."""

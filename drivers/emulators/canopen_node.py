@@ -2,7 +2,7 @@
 
 Built from the same model table as the driver, but not from the driver's code: the two meet on the wire only.
 Process data is exchanged in three phases, so that all devices of a bus latch the plant at one instant, and nobody's
-answer waits for another's computing: `latch` for everybody, then `answer`, then `act`.
+answer waits for another's computing: `latch` for everybody, then `answers`, then `act`.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
+from operator import attrgetter
 
-from drivers.bus.frame import Frame
+from drivers.bus.frame import Frame, data_frame
 from drivers.canopen.codec import (
     EMCY_BASE,
     HEARTBEAT_BASE,
@@ -27,7 +28,7 @@ from drivers.canopen.codec import (
     bits_of,
 )
 from drivers.canopen.model import CanopenModel
-from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused, SdoServer, Slot
+from drivers.emulators.object_dictionary import ObjectDictionary, Refused, SdoServer, Slot, one_of
 from drivers.emulators.plant import Plant
 
 NOT_MAPPABLE, PDO_TOO_LONG = 0x06040041, 0x06040042
@@ -36,6 +37,8 @@ _DISABLED = 0x8000_0000
 _HEARTBEAT_ERROR = 0x8130
 _COMMUNICATION_ERROR = 0x11  # error register 1001h: generic and communication
 _OPERATIONAL = NmtState.OPERATIONAL
+
+_number = attrgetter("number")
 
 Mapped = tuple[tuple[Slot, ...], PdoLayout]
 
@@ -89,7 +92,11 @@ class EmulatedNode:
 
     def next_due(self) -> float:
         """When `tick` wants to be called next."""
-        return min(self._next_heartbeat_s, self._watchdog_due())
+        beat_s, heard_s = self._next_heartbeat_s, self._master_heard_s
+        if heard_s is None:
+            return beat_s
+        watchdog_s = heard_s + self._consumer_s
+        return beat_s if beat_s < watchdog_s else watchdog_s
 
     def excuse(self, frozen_s: float) -> None:
         """The emulator itself stood still for so long (a frozen machine): the device did not live through
@@ -115,11 +122,13 @@ class EmulatedNode:
     def on_frame(self, frame: Frame, now_s: float) -> None:
         """Everything except SYNC."""
         self.now_s = now_s
-        if self._wiring is None:
-            self._wiring = self._wire()
-        handler = self._wiring.get(frame.can_id)
-        if handler is not None and not (frame.extended or frame.remote or frame.error):
-            handler(frame.data)
+        wiring = self._wiring
+        if wiring is None:
+            wiring = self._wiring = self._wire()
+        can_id, data, extended, remote, error, _ = frame
+        handler = wiring.get(can_id)
+        if handler is not None and not (extended or remote or error):
+            handler(data)
 
     def hears(self, can_id: int) -> bool:
         """The acceptance filter of its controller."""
@@ -132,14 +141,14 @@ class EmulatedNode:
         self.now_s = now_s
         self.sample()
 
-    def answer(self) -> None:
-        """SYNC, second phase: send what was latched."""
-        if self.nmt_state is not _OPERATIONAL:
-            return
-        if not self.mute_tpdo:
-            send = self._send
-            for can_id, slots, layout in self._tpdos or self._sent():
-                send(Frame(can_id, layout.pack(*[slot.number for slot in slots])))
+    def answers(self) -> list[Frame]:
+        """SYNC, second phase: what was latched, to be sent."""
+        if self.nmt_state is not _OPERATIONAL or self.mute_tpdo:
+            return []
+        return [
+            data_frame(can_id, layout.pack(*map(_number, slots)))
+            for can_id, slots, layout in self._tpdos or self._sent()
+        ]
 
     def act(self) -> None:
         """SYNC, third phase: act on the set-points received since the last SYNC."""
@@ -223,17 +232,18 @@ class EmulatedNode:
     def _apply_rpdos(self) -> None:
         pending, self._rpdo_data = self._rpdo_data, {}
         for number, data in pending.items():
-            if number not in self._mappings:
-                self._mappings[number] = self._mapping(0x1600 + number)
-            mapped = self._mappings[number]
+            mapped = self._mappings.get(number)
+            if mapped is None:
+                mapped = self._mappings[number] = self._mapping(0x1600 + number)
             if mapped is None or len(data) < mapped[1].size:
                 self.emergency(0x8210, _COMMUNICATION_ERROR)  # PDO not processed, length error
                 continue
             slots, layout = mapped
-            for slot, value in zip(slots, layout.unpack(data[: layout.size]), strict=True):
+            for slot, value in zip(slots, layout.unpack_from(data), strict=True):
                 slot.number = value
-                if slot.written is not None:
-                    slot.written(value)
+                written = slot.written
+                if written is not None:
+                    written(value)
 
     def sends(self, name: str) -> bool:
         """Whether the object of that name is in a process data object that answers SYNC."""
@@ -291,7 +301,7 @@ class EmulatedNode:
         for subindex, number in enumerate((4, model.vendor, model.product, model.revision, self._serial)):
             objects.add(0x1018, subindex, "u8" if subindex == 0 else "u32", number)
         objects.add(0x1029, 0, "u8", 1)
-        objects.add(0x1029, 1, "u8", 0, "rw").check = _only_zero
+        objects.add(0x1029, 1, "u8", 0, "rw").check = one_of((0,))
         for base_id, parameter, mapping in ((RPDO_BASE, 0x1400, 0x1600), (TPDO_BASE, 0x1800, 0x1A00)):
             for number in range(PDO_COUNT):
                 self._add_pdo(objects, parameter + number, mapping + number, base_id[number] + self.node)
@@ -303,7 +313,7 @@ class EmulatedNode:
         objects.add(parameter, 0, "u8", 2)
         objects.add(parameter, 1, "u32", _DISABLED | can_id, "rw").written = self._rewired
         kind = objects.add(parameter, 2, "u8", 1, "rw")
-        kind.check, kind.written = _known_type, self._rewired
+        kind.check, kind.written = one_of((1, 254, 255)), self._rewired
 
         def writable(_value: int) -> None:
             if not objects.get(parameter, 1) & _DISABLED:
@@ -337,13 +347,3 @@ class EmulatedNode:
         self._master_heard_s = None  # monitoring starts with the next heartbeat
         self._consumer_s = (word & 0xFFFF) / 1000.0
         self._rewired(word)
-
-
-def _only_zero(value: int) -> None:
-    if value != 0:
-        raise Refused(BAD_VALUE)
-
-
-def _known_type(value: int) -> None:
-    if value not in (1, 254, 255):
-        raise Refused(BAD_VALUE)

@@ -113,7 +113,7 @@ class CanRack:
         self.hub, self._around = hub, around
         self._advance, self._loop = around.advance, around.loop
         # The CANopen nodes: if there are any, 080h is SYNC; elsewhere it is a frame like any other.
-        self._synchronous: list[EmulatedNode] = []
+        self._synchronous: list[tuple[EmulatedNode, _NodeSeat]] = []
         self.acting = False  # the third phase of the last SYNC is still to come
         self.nodes: dict[str, Any] = {}  # EmulatedCanNode, and what its family adds for tests
         self._seats: dict[str, _NodeSeat] = {}
@@ -131,10 +131,10 @@ class CanRack:
 
         seat.node = node = plan.build(self._around, send)
         if isinstance(node, EmulatedNode):
-            self._synchronous.append(node)
-            seat.synchronous = True
+            self._synchronous.append((node, seat))
             node.on_rewired = self.hub.filters_changed
-            self.hub.join(seat, node.hears)
+            hears = node.hears
+            self.hub.join(seat, lambda can_id: can_id != SYNC_ID and hears(can_id))
         else:
             self.hub.join(seat)
         self.nodes[plan.name], self._seats[plan.name] = node, seat
@@ -151,17 +151,18 @@ class CanRack:
     def on_sync(self, now_s: float) -> None:
         self.act()
         self._advance(now_s)
-        for node in self._synchronous:
+        for node, _ in self._synchronous:
             node.latch(now_s)
-        for node in self._synchronous:
-            node.answer()
+        transmit = self.hub.transmit_all
+        for node, seat in self._synchronous:
+            transmit(seat, node.answers(), now_s)
         self.acting = bool(self._synchronous)
 
     def act(self) -> None:
         """The third phase of the last SYNC, unless it is done."""
         if self.acting:
             self.acting = False
-            for node in self._synchronous:
+            for node, _ in self._synchronous:
                 node.act()
 
     def on_timer(self, now_s: float) -> None:
@@ -180,7 +181,7 @@ class CanRack:
         if self.acting:
             self.act()
             self.hub.pump(now_s)  # an emergency
-        due = min((node.next_due() for node in self.nodes.values()), default=float("inf"))
+        due = min([node.next_due() for node in self.nodes.values()], default=float("inf"))
         hub_due = self.hub.next_due()
         if hub_due is not None:
             due = min(due, hub_due)
@@ -190,17 +191,16 @@ class CanRack:
 
 
 class _NodeSeat:
-    """Hands frames to one node; SYNC is dealt with for all of them together."""
+    """Hands frames to one node, those of the last SYNC being done with; a CANopen node's filter keeps out SYNC itself."""
 
     def __init__(self, rack: CanRack) -> None:
         self._rack = rack
-        self.node: EmulatedCanNode | None = None
-        self.synchronous = False
+        self.node: EmulatedCanNode | None = None  # until it is built
 
     def deliver(self, frame: Frame, now_s: float) -> None:
         if self._rack.acting:
             self._rack.act()
-        if self.node is not None and not (self.synchronous and frame.can_id == SYNC_ID):
+        if self.node is not None:
             self.node.on_frame(frame, now_s)
 
 

@@ -39,6 +39,16 @@ class Slot:
     written: Callable[[int], None] | None = None
 
 
+def one_of(allowed: tuple[int, ...]) -> Callable[[int], None]:
+    """A `Slot.check`."""
+
+    def check(value: int) -> None:
+        if value not in allowed:
+            raise Refused(BAD_VALUE)
+
+    return check
+
+
 class ObjectDictionary:
     """(index, subindex) → slot, with numbers on the inside and bytes on the wire."""
 

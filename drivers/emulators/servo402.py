@@ -16,7 +16,6 @@ from drivers.canopen.cia402 import (
     Control,
     Operation,
     State,
-    Status,
     automatic,
     transition,
 )
@@ -24,25 +23,14 @@ from drivers.canopen.codec import wrap_i32
 from drivers.canopen.model import CanopenModel, Scaled
 from drivers.device import Command, Mode
 from drivers.emulators.canopen_node import EmulatedNode
-from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused
+from drivers.emulators.object_dictionary import BAD_VALUE, ObjectDictionary, Refused, one_of
 from drivers.emulators.plant import Plant
 from drivers.emulators.profile402 import Positioner, approach, index_ahead
+from drivers.emulators.statusword402 import statusword
 
-#: statusword bits of each state, with "voltage enabled" (bit 4) and "quick stop not active" (bit 5) as drives
-#: show them.
-_STATUS = {
-    State.NOT_READY: 0x0000,
-    State.SWITCH_ON_DISABLED: 0x0040,
-    State.READY_TO_SWITCH_ON: 0x0021,
-    State.SWITCHED_ON: 0x0033,
-    State.OPERATION_ENABLED: 0x0037,
-    State.QUICK_STOP_ACTIVE: 0x0017,
-    State.FAULT_REACTION_ACTIVE: 0x001F,
-    State.FAULT: 0x0008,
-}
-_REMOTE = 0x0200
 _QUANTITY = {int(code): mode for mode, codes in OPERATIONS.items() for code in codes}
-_CYCLIC = (Operation.CSP, Operation.CSV, Operation.CST)
+#: By cyclic operation, what is commanded.
+_CYCLIC = {int(code): _QUANTITY[code] for code in (Operation.CSP, Operation.CSV, Operation.CST)}
 #: Homing methods: towards the index pulse in negative and positive direction, and on the spot.
 _INDEX_METHODS, _HERE_METHODS = {33: -1, 34: 1}, (35, 37)
 #: Quick stop option codes (605Ah): switch off at once; on the slow-down ramp; on the quick-stop ramp; the same, staying in
@@ -83,6 +71,9 @@ class EmulatedServo(EmulatedNode):
     def _power_up(self) -> None:
         super()._power_up()
         self._controlword = 0
+        self._resting: State | None = (
+            None  # the state that this controlword, heard once more, does not change
+        )
         self._stop_speed = 0.0
         self._position_digits = 0
         self._contacts_of: object = None  # the process data for which `_shown` was looked up
@@ -105,18 +96,23 @@ class EmulatedServo(EmulatedNode):
     def _dictionary(self) -> ObjectDictionary:
         objects = super()._dictionary()
         slots = {name: objects.slots[e.index, e.subindex] for name, e in self.model.objects.items()}
-        self._slots = slots
+        self._slots, self._mode_display = slots, slots["mode_display"]
+        self._targets = {
+            mode: (slots[scaled.object.name], scaled.digit) for mode, scaled in self.model.targets.items()
+        }
         slots["controlword"].written = self._control
         slots["mode"].check = self._supported_mode
-        slots["quick_stop_option"].check = _one_of(_QUICK_STOP_OPTIONS)
-        slots["homing_method"].check = _one_of((0, *_INDEX_METHODS, *_HERE_METHODS))
+        slots["quick_stop_option"].check = one_of(_QUICK_STOP_OPTIONS)
+        slots["homing_method"].check = one_of((0, *_INDEX_METHODS, *_HERE_METHODS))
         slots["mode"].written = self._select_mode
         slots["abort_option"].check = self._supported_abort
         self._sampled = tuple(
             (name, scaled.digit, 1 << (scaled.object.bits - 1), slots[scaled.object.name])
             for name, scaled in self.model.signals.items()
-            if scaled.bit is None
+            if scaled.bit is None and name != "position"
         )
+        position = self.model.signals["position"]
+        self._position = position.digit, slots[position.object.name]
         self._contacts = tuple(
             (name, scaled) for name, scaled in self.model.signals.items() if scaled.bit is not None
         )
@@ -125,18 +121,16 @@ class EmulatedServo(EmulatedNode):
     # ── process data ──
 
     def sample(self) -> None:
-        read = self.plant.read
+        read, drive = self.plant.read, self.name
+        digit, slot = self._position
+        self._position_digits = counted = round((read(drive, "position") - self._zero) / digit)
+        slot.number = wrap_i32(counted)
         for name, digit, half, slot in self._sampled:
-            value = read(self.name, name)
-            if name == "position":
-                self._position_digits = round((value - self._zero) / digit)
-                slot.number = wrap_i32(self._position_digits)
-                continue
-            digits = round(value / digit)
+            digits = round(read(drive, name) / digit)
             slot.number = digits if -half <= digits < half else max(-half, min(half - 1, digits))
         if self._contacts:
             for name, scaled in self._sent_contacts():
-                self._show_contact(scaled, closed=read(self.name, name) > _CLOSED)
+                self._show_contact(scaled, closed=read(drive, name) > _CLOSED)
 
     def _sent_contacts(self) -> tuple[tuple[str, Scaled], ...]:
         """Those in process data that answer SYNC; looked up once for each configuration."""
@@ -156,10 +150,10 @@ class EmulatedServo(EmulatedNode):
         if self.power_state is _STOPPING:
             self._ramp_down(dt_s)
         elif self.power_state is _ENABLED:
-            operation = self._get("mode_display")
-            if operation in _CYCLIC:
-                mode = _QUANTITY[operation]
-                self.plant.command(self.name, Command(mode, self._target(mode)))
+            operation = self._mode_display.number
+            cyclic = _CYCLIC.get(operation)
+            if cyclic is not None:
+                self.plant.command(self.name, Command(cyclic, self._target(cyclic)))
             elif operation in (Operation.PP, Operation.PV, Operation.PT, Operation.HM):
                 if operation != self._running:
                     self._begin(operation)
@@ -241,14 +235,12 @@ class EmulatedServo(EmulatedNode):
         return self._get(name) * self.model.signals["velocity"].digit
 
     def _target(self, mode: Mode) -> float:
-        scaled = self.model.targets[mode]
-        digits = self._get(scaled.object.name)
+        slot, digit = self._targets[mode]
         if mode is _POSITION:  # the shorter way round, as with 607Bh at its full range
-            counted = self._position_digits + wrap_i32(digits - self._position_digits)
-            return counted * scaled.digit + self._zero
-        fastest, strongest = self._get("max_motor_speed") * _RPM, self._get("max_torque") * scaled.digit
-        limit = fastest if mode is _VELOCITY else strongest
-        return max(-limit, min(limit, digits * scaled.digit))
+            counted = self._position_digits + wrap_i32(slot.number - self._position_digits)
+            return counted * digit + self._zero
+        limit = self._get("max_motor_speed") * _RPM if mode is _VELOCITY else self._get("max_torque") * digit
+        return max(-limit, min(limit, slot.number * digit))
 
     def _ramp_down(self, dt_s: float) -> None:
         option = self._get("quick_stop_option")
@@ -287,6 +279,8 @@ class EmulatedServo(EmulatedNode):
                 pass  # option 0: no action, the hazard that the driver must not accept
 
     def _control(self, word: int) -> None:
+        if word == self._controlword and self.power_state is self._resting:
+            return
         edge = bool(word & 0x80 and not self._controlword & 0x80)
         if word & ~self._controlword & _NEW_SET_POINT:
             self._edge = True
@@ -299,6 +293,7 @@ class EmulatedServo(EmulatedNode):
         if old is _FAULT and new is not old:
             self._put("error_code", 0)
             self.emergency(0, 0)
+        self._resting = old if new is old else None
         if new is not old:
             self._set_state(new, f"controlword {word:04X}h")
 
@@ -315,23 +310,19 @@ class EmulatedServo(EmulatedNode):
             self.plant.command(self.name, None)
 
     def _show(self) -> None:
-        """The statusword, its mode-dependent bits included."""
-        word = _STATUS[self.power_state] | _REMOTE
-        if self.power_state is State.OPERATION_ENABLED:
-            match self._get("mode_display"):
-                case Operation.CSP | Operation.CSV | Operation.CST:
-                    word |= Status.FOLLOWS_COMMAND
-                case Operation.PP:
-                    word |= Status.SET_POINT_ACKNOWLEDGE if self._acknowledged else 0
-                    word |= Status.TARGET_REACHED if self._positioner.arrived else 0
-                case Operation.PV | Operation.PT as operation:
-                    reached = self._set_point == self._target(_QUANTITY[operation])
-                    word |= Status.TARGET_REACHED if reached else 0
-                case Operation.HM:
-                    word |= Status.HOMING_ATTAINED | Status.TARGET_REACHED if self._homed else 0
-                    word |= Status.HOMING_ERROR if self.homing_fails else 0
-                case _:
-                    pass
+        operation = self._mode_display.number
+        if operation in (Operation.PV, Operation.PT):
+            reached = self._set_point == self._target(_QUANTITY[operation])
+        else:
+            reached = self._positioner.arrived
+        word = statusword(
+            self.power_state,
+            operation,
+            acknowledged=self._acknowledged,
+            reached=reached,
+            homed=self._homed,
+            homing_fails=self.homing_fails,
+        )
         self._put("statusword", word)
 
     def _supported_mode(self, code: int) -> None:
@@ -340,10 +331,11 @@ class EmulatedServo(EmulatedNode):
 
     def _select_mode(self, code: int) -> None:
         """By SDO only what is supported gets here; a process data object may ask for anything."""
+        if code == self._mode_display.number:
+            return
         if code >= 1 and self._get("supported_modes") >> (code - 1) & 1 and not self.refuses_mode:
-            if code != self._get("mode_display"):
-                self._running = None
-            self._put("mode_display", code)
+            self._running = None
+            self._mode_display.number = code
 
     def _supported_abort(self, option: int) -> None:
         if option not in (0, ABORT_FAULT, ABORT_DISABLE_VOLTAGE, ABORT_QUICK_STOP):
@@ -354,11 +346,3 @@ class EmulatedServo(EmulatedNode):
 
     def _put(self, name: str, value: int) -> None:
         self._slots[name].number = value
-
-
-def _one_of(allowed: tuple[int, ...]) -> Callable[[int], None]:
-    def check(value: int) -> None:
-        if value not in allowed:
-            raise Refused(BAD_VALUE)
-
-    return check

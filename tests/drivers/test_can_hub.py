@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from drivers.bus.can_hub import CanHub, Fault, FaultKind
 from drivers.bus.frame import ERROR_BUS_OFF, Frame
 
@@ -43,6 +46,31 @@ def test_lowest_identifier_wins_and_each_sender_keeps_its_order() -> None:
         hub.transmit(b, Frame(can_id), 0.0)
     hub.pump(0.0)
     assert c.ids == [0x181, 0x300, 0x080, 0x701]
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 2),
+            st.lists(st.builds(Frame, st.integers(0, 7), st.binary(max_size=8)), max_size=4),
+        )
+    )
+)
+def test_without_bit_time_the_bus_carries_the_same_in_the_same_order(
+    sent: list[tuple[int, list[Frame]]],
+) -> None:
+    buses = [bus(), bus(paced=True)]
+    for hub, *seats in buses:
+        for sender, frames in sent:
+            hub.transmit_all(seats[sender], frames, 0.0)
+        hub.pump(0.0)
+        while (due := hub.next_due()) is not None:
+            hub.pump(due)
+    (at_once, *heard), (paced, *heard_paced) = buses
+    assert [[f for f, _ in seat.heard] for seat in heard] == [
+        [f for f, _ in seat.heard] for seat in heard_paced
+    ]
+    assert at_once.statistics() == paced.statistics()
 
 
 def test_bits_are_accounted_and_take_their_time_when_paced() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, Frame, wire_bits
+from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, Frame, data_frame, wire_bits
 
 frames = st.builds(
     lambda extended, seed, data, remote: Frame(
@@ -38,6 +38,8 @@ def test_vectors_of_struct_can_frame() -> None:
 def test_impossible_frames_are_refused(frame: Frame) -> None:
     with pytest.raises(ValueError):
         frame.pack()
+    with pytest.raises(ValueError):
+        Frame.join([Frame(1), frame])
 
 
 @pytest.mark.parametrize("wire", [b"", bytes(15), bytes(17), bytes(4) + b"\x09" + bytes(11)])
@@ -55,7 +57,9 @@ def test_worst_case_bits_of_davis() -> None:
 
 @given(st.lists(frames, max_size=8), st.floats(0.0, 1e6))
 def test_a_message_carries_frames_in_their_order(sent: list[Frame], stamp_s: float) -> None:
-    found, garbled = Frame.split(b"".join(frame.pack() for frame in sent), stamp_s)
+    message = Frame.join(sent)
+    assert message == b"".join(frame.pack() for frame in sent)
+    found, garbled = Frame.split(message, stamp_s)
     assert found == [frame._replace(stamp_s=stamp_s) for frame in sent]
     assert garbled == 0
 
@@ -65,3 +69,10 @@ def test_what_is_no_frame_is_left_out_of_a_message() -> None:
     found, garbled = Frame.split(good.pack() + bytes(4) + b"\x09" + bytes(11) + good.pack())
     assert (found, garbled) == ([good, good], 1)
     assert Frame.split(good.pack() + b"\x00") == ([], 1)
+
+
+@given(st.integers(0, 0x7FF), st.binary(max_size=8))
+def test_a_data_frame_is_a_frame_with_nothing_else(can_id: int, data: bytes) -> None:
+    frame = data_frame(can_id, data)
+    assert isinstance(frame, Frame)
+    assert frame == Frame(can_id, data)

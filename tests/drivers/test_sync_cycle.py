@@ -74,7 +74,7 @@ def answers(cycle: SyncCycle, nodes: Sequence[CanopenNode]) -> list[Callable[[],
     """The process data of every node, arriving in turn."""
     return [
         lambda node=node, n=n, names=names: cycle.take(  # type: ignore[misc]
-            Frame(TPDO_BASE[n] + node.node, bytes(node.model.layout(names).size))
+            [Frame(TPDO_BASE[n] + node.node, bytes(node.model.layout(names).size))]
         )
         for node in nodes
         for n, names in enumerate(node.model.tpdos)

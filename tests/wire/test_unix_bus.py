@@ -12,7 +12,7 @@ import pytest
 from drivers import clock
 from drivers.bus.can_hub import CanHub
 from drivers.bus.event_loop import EventLoop
-from drivers.bus.frame import ERROR_BUS_OFF, MOST_FRAMES, Frame
+from drivers.bus.frame import ERROR_BUS_OFF, ERROR_PROTOCOL, MOST_FRAMES, Frame
 from drivers.bus.hub_server import HubServer
 from drivers.bus.unix_bus import UnixFrameBus
 from drivers.device import BusOff, TransportTimeout
@@ -58,6 +58,28 @@ def test_all_frames_of_one_moment_arrive_in_order_at_drivers_and_at_python_can(s
         listener.recv(clock.now() + 0.01)
     foreign.shutdown()
     sender.close()
+    listener.close()
+
+
+def test_a_message_of_error_frames_hides_none_of_the_next(server: HubServer) -> None:
+    listener = UnixFrameBus("b", str(server.path))
+    seats(server, 1)
+    told = threading.Event()
+
+    def disturb(now_s: float) -> None:
+        for seat in server.seats:
+            seat.deliver(Frame(ERROR_PROTOCOL, bytes(8), error=True), now_s)
+            seat.flush()
+            seat.deliver(Frame(0x181, b"\x01"), now_s)
+            seat.flush()
+        told.set()
+
+    server.loop.post(disturb)
+    assert told.wait(5.0)
+    frame = listener.poll()
+    assert frame is not None
+    assert frame.can_id == 0x181
+    assert listener.counters["error_frames"] == 1
     listener.close()
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
+import select
 from collections.abc import Callable
 
 import pytest
@@ -55,10 +56,12 @@ class VirtualTime:
             return
         busy = True
         while busy:
-            events = loop._selector.select(_HANDOVER_S if self._written else 0.0)
-            self._written, busy = False, bool(events)
-            for key, _ in events:
-                key.data(self.now())
+            readers = loop._readers
+            arrived = select.select(readers, (), (), _HANDOVER_S if self._written else 0.0)[0]
+            self._written, busy = False, bool(arrived)
+            for descriptor in arrived:
+                if descriptor in readers:
+                    readers[descriptor][0](self.now())
             while loop._timers and loop._timers[0][0] <= self.time_s:
                 busy = True
                 heapq.heappop(loop._timers)[2](self.now())
