@@ -31,13 +31,14 @@ Complexes = NDArray[np.complex128]
 class Fold:
     """Sums per angle bin, arrays of shape (bins,): samples, Σy, Σδ and Σδ² with δ = place in the bin, −½ … ½.
 
-    They are rows of one array `sums` of shape (4, bins).
+    They are rows of one array `sums` of shape (4, bins). within: the part of the variance of δ that lies within groups of
+    `group` neighbouring samples which were summed before they were folded (`variance_within`).
     """
 
-    __slots__ = ("sums",)
+    __slots__ = ("group", "sums", "within")
 
-    def __init__(self, sums: Floats) -> None:
-        self.sums = sums
+    def __init__(self, sums: Floats, group: int = 1, within: float = 0.0) -> None:
+        self.sums, self.group, self.within = sums, group, within
 
     @classmethod
     def empty(cls, bins: int) -> Fold:
@@ -68,11 +69,16 @@ class Fold:
 
     def with_values(self, total: Floats) -> Fold:
         """The same samples with other sums Σy."""
-        return Fold(np.array([self.count, total, self.first, self.second]))
+        return Fold(np.array([self.count, total, self.first, self.second]), self.group, self.within)
 
     @property
     def samples(self) -> int:
         return int(self.count.sum())
+
+
+def variance_within(group: int, width: float) -> float:
+    """Of places that lie evenly over a group's width: width²/12 as for a uniform distribution, less what `group` points lack."""
+    return width**2 * (1 - 1 / group**2) / 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +162,21 @@ def _derivatives(lines: int) -> tuple[Complexes, Complexes, Floats]:
     return powers, powers.conj(), np.where(q == 0, 1.0, 2.0)
 
 
+def _fourth_moment(fold: Fold, variance: Floats) -> Floats:
+    """Fourth central moment of the places in each bin, (bins,), from their variance.
+
+    The places are those of the groups, which lie evenly, and those within the groups, which lie evenly, too; the moment of
+    the sum of two independent parts is μ₄ + μ₄' + 6·v·v', and n even points have μ₄/v² = (9n² − 21)/(5(n² − 1)): 1 for two,
+    1.8 for many. Taken for one uniform distribution, groups of 0.8 bins would falsify an amplitude at 8 bins a cycle by 1e-4.
+    """
+    within = np.minimum(fold.within, variance)
+    between = variance - within
+    square = np.maximum(fold.count / fold.group, 2.0) ** 2
+    return np.asarray(
+        between * between * (9 * square - 21) / (5 * (square - 1)) + within * (6 * between + 1.8 * within)
+    )
+
+
 class _Operator:
     """Band-limited signal on bin centres → mean over the samples of each bin (Taylor in the place in the
     bin).
@@ -168,11 +189,12 @@ class _Operator:
         first = fold.first / safe
         variance = np.maximum(fold.second / safe - first * first, 0.0)
         self.weight = fold.count / float(fold.count.mean())
-        # third to fifth moment of a uniform spread about the mean place; exact for a single sample
+        # third to fifth moment about the centre from those about the mean place, where odd ones vanish
         square = first * first
+        central = _fourth_moment(fold, variance)
         third = first * (square + 3 * variance)
-        fourth = square * (square + 6 * variance) + 1.8 * variance * variance
-        fifth = first * (square * (square + 10 * variance) + 9 * variance * variance)
+        fourth = square * (square + 6 * variance) + central
+        fifth = first * (square * (square + 10 * variance) + 5 * central)
         self.taylor = np.array(
             [
                 np.ones(fold.bins),
