@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ._quick_estimates import quick_means, quick_means_and_widths
 from ._scratch import Scratch
-from .fold import Floats, Fold, fold_harmonics, ring_widths, synthesise, variance_within
+from .fold import Floats, Fold, fold_coefficients, ring_widths, synthesise
 
 #: Bins evaluated at a time: enough to hide the cost of a numpy call, few enough for the second-level cache.
 _TOGETHER = 8192
@@ -70,10 +70,7 @@ class Booking:
     @property
     def total(self) -> Fold:
         """All revolutions that were evaluated, each with its mean removed."""
-        return Fold(self._sums, self.group, self._within(self._revolutions, float(self._sums[0].sum())))
-
-    def _within(self, revolutions: int, samples: float) -> float:
-        return variance_within(self.group, self.group * self.bins * revolutions / samples) if samples else 0.0
+        return Fold(self._sums, self.group, self._revolutions)
 
     def merge(self, other: Booking) -> None:
         """Add another's revolutions."""
@@ -84,10 +81,9 @@ class Booking:
         self._bins_waiting += other._bins_waiting
 
     def copy(self) -> Booking:
-        """A copy that may go its own way; what is never changed in place is shared."""
+        """A copy that may go its own way; what is never changed in place is shared, and so are the buffers."""
         twin = copy.copy(self)
         twin._sums = self._sums.copy()
-        twin._scratch = Scratch()
         twin._waiting, twin._parts = list(self._waiting), list(self._parts)
         return twin
 
@@ -118,8 +114,7 @@ class Booking:
             quickly(sums[:, quick], self.group, self.max_order, self._scratch, part)
             out[:, quick] = part
         for k in np.flatnonzero(~quick).tolist():
-            fold = Fold(sums[:, k], self.group, self._within(1, float(out[3, k])))
-            out[1:3, k] = _exactly(fold, self.max_order)
+            out[1:3, k] = _exactly(Fold(sums[:, k], self.group), self.max_order)
         self._sums += np.ones(number.size) @ sums
         # a ramp from revolution to revolution must not appear as steps where bins are filled unevenly
         self._sums[1] -= out[1] @ sums[0]
@@ -133,5 +128,5 @@ def _exactly(fold: Fold, max_order: int) -> tuple[float, float]:
     """Mean and width of one revolution by least squares; for few samples the plain mean and no width."""
     if fold.samples <= 4 * max_order:
         return float(fold.total.sum() / fold.count.sum()), math.nan
-    coefficients = fold_harmonics(fold, max_order, 1e-9).coefficients
+    coefficients = fold_coefficients(fold, max_order, 1e-7)
     return float(coefficients[0].real), float(ring_widths(synthesise(coefficients[None], fold.bins))[0])

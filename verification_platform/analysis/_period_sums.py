@@ -135,8 +135,12 @@ class PeriodSums:
         if spread is not None:
             second += spread
         sums = self._scratch("sums", 4, periods * bins)
-        for row, weight, factor in zip(sums, (None, y, place, second), (group, 1, group, group), strict=True):
-            np.multiply(np.bincount(index, weight, row.size), factor, out=row)
+        sums.fill(0.0)
+        # as np.bincount does, but without fresh arrays
+        np.add.at(sums[0], index, float(group))
+        for row, weight in zip(sums[1:], (y, place, second), strict=True):
+            np.add.at(row, index, weight)
+        sums[2:] *= group
         return first, sums
 
 

@@ -38,25 +38,27 @@ def quick_means_and_widths(sums: Floats, group: int, max_order: int, scratch: Sc
     Error of the curve at 8 bins a cycle below 4e-3 of an amplitude for even motion, at 20 bins a cycle below 1e-4.
     """
     revolutions, bins = shape = sums.shape[1:]
-    inverse = np.divide(1.0, sums[0], out=scratch("inverse", *shape))
-    mean, place, excess = (scratch(f"{name} ring", revolutions, bins + 2 * _PAD) for name in "yxv")
     inner = slice(_PAD, -_PAD)
-    np.multiply(sums[1], inverse, out=mean[:, inner])
-    np.multiply(sums[2], inverse, out=place[:, inner])
-    np.multiply(sums[3], inverse, out=excess[:, inner])
-    excess[:, inner] -= np.multiply(place[:, inner], place[:, inner], out=inverse)
-    variance = np.add.reduce(excess[:, inner], axis=1) / bins
-    excess[:, inner] -= variance[:, None]
-    for ring in (mean, place, excess):
+    mean, place, variance = (scratch(f"{name} ring", revolutions, bins + 2 * _PAD) for name in "yxv")
+    np.divide(sums[1], sums[0], out=mean[:, inner])
+    where = np.divide(sums[2], sums[0], out=scratch("step", *shape))
+    place[:, inner] = where
+    where *= where
+    spread = np.divide(sums[3], sums[0], out=scratch("slope", *shape))
+    spread -= where
+    average = np.add.reduce(spread, axis=1) / bins
+    np.subtract(spread, average[:, None], out=variance[:, inner])
+    for ring in (mean, place, variance):
         ring[:, :_PAD], ring[:, -_PAD:] = ring[:, -2 * _PAD : -_PAD], ring[:, _PAD : 2 * _PAD]
     half = scratch("spectrum", revolutions, bins + 2).view(np.complex128)
-    np.fft.rfft(_centred(mean, place, excess, scratch), axis=-1, out=half)
+    np.fft.rfft(_centred(mean, place, variance, scratch), axis=-1, out=half)
     out[1] = half[:, 0].real / bins
-    within = np.minimum(variance_within(group, group * bins / out[3]), variance)
-    # mean of e^{jqδ} over places with this variance, as in `fold`, to the fourth power
-    fourth = 1.8 * variance**2 + 2.4 * within * (variance - within)
-    x = (np.arange(max_order + 1) * (2 * np.pi / bins)) ** 2
-    half[:, : max_order + 1] /= 1 - np.outer(variance / 2, x) + np.outer(fourth / 24, x * x)
+    within = np.minimum(variance_within(group, group * bins / out[3]), average)
+    # mean of e^{jqδ} over places of this variance, as in `fold`, to the fourth power of the angle between bins
+    fourth = 1.8 * average**2 + 2.4 * within * (average - within)
+    angle = np.arange(max_order + 1) * (2 * np.pi / bins)
+    passed = 1 - np.outer(average / 2, angle**2) + np.outer(fourth / 24, angle**4)
+    half[:, : max_order + 1] *= 1 / passed
     half[:, max_order + 1 :] = 0.0
     out[2] = ring_widths(np.fft.irfft(half, bins, axis=-1, out=scratch("values", revolutions, bins)))
 
@@ -73,7 +75,7 @@ def centred(fold: Fold) -> Floats:
     return values
 
 
-def _centred(mean: Floats, place: Floats, excess: Floats, scratch: Scratch) -> Floats:
+def _centred(mean: Floats, place: Floats, variance: Floats, scratch: Scratch) -> Floats:
     """Values at the inner bins' centres (k, n − 4) from means, mean places and variances of places, each (k, n).
 
     A parabola whose mean over each of three neighbouring bins is that bin's: the mean of (x − x₀)² over a bin is the square
@@ -81,10 +83,10 @@ def _centred(mean: Floats, place: Floats, excess: Floats, scratch: Scratch) -> F
     be counted from any value: its effect, the same in all bins, stays in.
     """
     # all rows in one go: what comes of the seams between them is left out at the end
-    y, x, v, size = mean.reshape(-1), place.reshape(-1), excess.reshape(-1), mean.size
+    y, x, v, size = mean.reshape(-1), place.reshape(-1), variance.reshape(-1), mean.size
     # from each bin to the next: distance of the places, first differences of the means and of the variances
-    step = np.subtract(x[1:], x[:-1], out=scratch("step", size - 1))
-    step += 1.0
+    before = np.subtract(x, 1.0, out=scratch("before", size))
+    step = np.subtract(x[1:], before[:-1], out=scratch("step", size - 1))
     np.maximum(step, _LEAST_STEP, out=step)
     slope = np.subtract(y[1:], y[:-1], out=scratch("slope", size - 1))
     slope /= step
@@ -95,18 +97,16 @@ def _centred(mean: Floats, place: Floats, excess: Floats, scratch: Scratch) -> F
     np.maximum(divisor, _LEAST_DIVISOR, out=divisor)
     bend = np.subtract(slope[1:], slope[:-1], out=scratch("bend", size - 2))
     bend /= divisor
-    # Newton's form at the centre, y − x·(slope + bend·(1 − place before − tilt) − third derivative/6) − bend·variance
-    values = scratch("values", size)
-    inside = values[2:-2]
-    np.subtract(1.0, x[1:-3], out=inside)
-    inside -= tilt[1:-2]
-    inside *= bend[1:-1]
-    inside += slope[1:-2]
+    # Newton's form at the centre: y − x·(slope − bend·(place before + tilt) − third derivative/6) − bend·variance
     third = np.subtract(bend[2:], bend[:-2], out=divisor[2:])
     third *= 1 / 6
-    inside -= third
+    inside = np.add(before[1:-3], tilt[1:-2], out=before[1:-3])
+    inside *= bend[1:-1]
+    inside += third
+    inside -= slope[1:-2]
     inside *= x[2:-2]
-    np.subtract(y[2:-2], inside, out=inside)
+    inside += y[2:-2]
     bend *= v[1:-1]
-    inside -= bend[1:-1]
+    values = scratch("values", size)
+    np.subtract(inside, bend[1:-1], out=values[2:-2])
     return values.reshape(mean.shape)[:, _PAD:-_PAD]

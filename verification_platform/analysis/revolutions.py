@@ -292,10 +292,9 @@ class Revolutions:
         self._book(max(self.open, default=0))
 
     def _copy(self) -> Revolutions:
-        """A copy that may go its own way; what is never changed in place is shared."""
+        """A copy that may go its own way; what is never changed in place is shared, and so are the buffers."""
         twin = copy.copy(self)
         twin._booking = self._booking.copy()
-        twin._period_sums = copy.deepcopy(self._period_sums)
         twin.open = {k: _Open(Fold(r.fold.sums.copy()), r.first, r.stop) for k, r in self.open.items()}
         twin._loose = {number: list(held) for number, held in self._loose.items()}
         twin._spans = list(self._spans)
