@@ -20,9 +20,8 @@ _LEAST_STEP, _LEAST_DIVISOR = 0.2, 0.5
 def quick_means(sums: Floats, group: int, max_order: int, scratch: Scratch, out: Floats) -> None:
     """Means of revolutions, sums (4, revolutions, bins) as in `Fold`, into out[1]."""
     shape = sums.shape[1:]
-    inverse = np.divide(1.0, sums[0], out=scratch("inverse", *shape))
-    place = np.multiply(sums[2], inverse, out=scratch("place", *shape))
-    mean = np.multiply(sums[1], inverse, out=inverse)
+    place = np.divide(sums[2], sums[0], out=scratch("place", *shape))
+    mean = np.divide(sums[1], sums[0], out=scratch("mean", *shape))
     rise = scratch("slope", *shape)
     # rows in one go, and their ends anew
     np.subtract(mean.reshape(-1)[2:], mean.reshape(-1)[:-2], out=rise.reshape(-1)[1:-1])
@@ -35,7 +34,7 @@ def quick_means(sums: Floats, group: int, max_order: int, scratch: Scratch, out:
 def quick_means_and_widths(sums: Floats, group: int, max_order: int, scratch: Scratch, out: Floats) -> None:
     """Means and widths of revolutions, sums (4, revolutions, bins) as in `Fold`, samples out[3], into out[1] and out[2].
 
-    Error of the curve at 8 bins a cycle below 4e-3 of an amplitude for even motion, at 20 bins a cycle below 1e-4.
+    Error of the curve below 5e-3 of an amplitude at 8 bins a cycle, 2e-3 at 10, 3e-4 at 20.
     """
     revolutions, bins = shape = sums.shape[1:]
     inner = slice(_PAD, -_PAD)

@@ -30,7 +30,7 @@ _LARGEST_GROUP = 1024
 #: Bins that a group reaches over: with clearly less than one, no bin of a nearly even motion stays empty.
 _GROUP_BINS = 0.8
 #: Groups folded at a time: enough to hide the cost of a numpy call.
-_GROUPS = 65536
+_GROUPS = 1 << 17
 _LARGEST_CHUNK = 1 << 19
 _SETTLE_LIMIT = 2_000_000
 
