@@ -12,13 +12,11 @@ import numpy as np
 
 from .blocks import Float
 
-_PIECE = 1 << 20  # numbers: 8 MB; numpy asks for huge pages from 4 MB on
+_PIECE = 1 << 18  # numbers: 2 MB; with what aligning them takes 4 MB, from where on numpy asks for huge pages
 _HUGE = 1 << 21  # bytes of a huge page
 _SMALL = 1 << 12  # numbers: such a buffer is not worth a piece
-_PAGE, _APART = (
-    512,
-    136,
-)  # numbers: of a page, and a distance that gives buffers different places in their pages
+_PAGE = 512  # numbers
+_APART = 136  # numbers: gives buffers different places in their pages
 
 
 class Scratch:
