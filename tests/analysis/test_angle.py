@@ -146,10 +146,39 @@ def test_an_accumulator_travels_without_its_buffers() -> None:
     np.testing.assert_array_equal(there.result().coefficients, average.result().coefficients)
 
 
-@pytest.mark.parametrize("group", [1, 2, 4, 8, 64])
-def test_sums_of_groups(group: int) -> None:
+@pytest.mark.parametrize("group", [1, 2, 3, 4, 6, 8, 15, 64])
+@pytest.mark.parametrize("factor", [1.0, 0.25])
+def test_sums_of_groups(group: int, factor: float) -> None:
     x = np.arange(group * 1000, dtype=np.float64)
-    np.testing.assert_array_equal(group_sums(x, group), x.reshape(-1, group).sum(axis=1))
+    expected = factor * x.reshape(-1, group).sum(axis=1)
+    np.testing.assert_array_equal(group_sums(x, group, factor=factor), expected)
+
+
+@pytest.mark.parametrize(
+    ("per_turn", "ripple", "bound"),
+    [(4096.37, 0.0, 2e-5), (4096.37, 0.07, 2e-5), (4096, 0.0, 4e-5), (3072, 0.0, 2e-5), (60000.3, 0.0, 2e-5)],
+)
+def test_groups_of_nearly_a_bin_keep_the_highest_order(per_turn: float, ripple: float, bound: float) -> None:
+    """8 bins a cycle, 6 of 8 samples of a bin summed: taking their spread for one uniform distribution costs 1e-4."""
+    turned = np.arange(int(40.4 * per_turn)) * (TURN / per_turn)
+    theta = turned + ripple * np.sin(3 * turned)
+    r = time_synchronous_average(theta, np.sin(theta) + np.cos(64 * theta + 0.2), max_order=64)
+    assert r.amplitude(64) == pytest.approx(1.0, abs=bound)
+    assert r.amplitude(1) == pytest.approx(1.0, abs=2e-6)
+
+
+@pytest.mark.parametrize("faster", [1.3, 3.0, 10.0])
+def test_a_drive_that_speeds_up_leaves_no_bin_empty(faster: float) -> None:
+    """Groups are chosen at the first samples; where they become too wide, they are folded in parts."""
+    steps = np.full(400_000, TURN / 9000.7)
+    steps[20_000:60_000] *= np.linspace(1.0, faster, 40_000)
+    steps[60_000:] *= faster
+    theta = np.cumsum(steps)
+    r = time_synchronous_average(theta, 1 + np.cos(64 * theta), max_order=64)
+    assert r.samples + r.unused_samples == theta.size
+    assert r.periods == math.floor((theta[-1] - theta[0]) / TURN)
+    assert r.amplitude(64) == pytest.approx(1.0, abs=1e-4)
+    np.testing.assert_allclose(r.period_means, 1.0, atol=4e-3)
 
 
 def test_resample_on_angle() -> None:

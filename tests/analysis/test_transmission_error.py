@@ -198,6 +198,18 @@ def test_any_partition_and_merge_tree_gives_the_single_pass_result(seed: int) ->
     assert many.closure_rad == pytest.approx(one.closure_rad, abs=1e-12 * one.pp_rad)
 
 
+@pytest.mark.parametrize(("order", "bound"), [(100, 2e-4), (200, 3e-3), (250, 8e-3)])
+@pytest.mark.parametrize("ripple", [0.0, 0.05])
+def test_peak_to_peak_of_every_revolution(order: int, bound: float, ripple: float) -> None:
+    """Found quickly after the first four, with more and fewer groups in a bin than the average; 8 bins a cycle at 250."""
+    turned = np.arange(400_000) * (2 * math.pi / 40_000.37)
+    theta2 = turned + ripple * np.sin(3 * turned)
+    e = np.sin(order * theta2 + 0.3) * ARCSEC
+    r = transmission_error((theta2 - e) * 100, theta2, 100, 1, (1, 200), max_order=250)
+    assert r.revolutions == 9
+    np.testing.assert_allclose(r.pp_per_revolution_rad / ARCSEC, 2.0, atol=2 * bound)
+
+
 def test_result_does_not_end_the_stream() -> None:
     theta1, theta2 = gear(80_000, 2.2)
     stream = TransmissionError(100, 1, (1, 200))

@@ -24,6 +24,8 @@ _PERIODS = 64
 _WHOLE = 2.0**52
 _WHOLE_BITS = int(np.float64(_WHOLE).view(np.int64))
 _NONE = np.empty(0, np.intp)
+#: Bins that a group may reach over: with less than one, no bin is passed over.
+_WIDEST = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,67 +83,40 @@ class PeriodSums:
 
     def _folded(self, theta: Floats, x: Floats, group: int) -> tuple[int, Floats]:
         """First period and sums (4, periods·bins); no sums where θ is no angle."""
+        place, y, spread = self._sum(theta, x, group)
+        wide = _NONE if spread is None else self._too_wide(spread, group)
+        if spread is None or wide.size == 0:
+            return self._binned(place, y, spread, group)
+        if wide.size == place.size:
+            return self._folded(theta, x, _divisor(group))
+        narrow = [np.delete(column, wide) for column in (place, y, spread)]
+        first, sums = self._binned(narrow[0], narrow[1], narrow[2], group)
+        kept = first, sums.copy()
+        cut = [column.reshape(-1, group)[wide].ravel() for column in (theta, x)]
+        return _joined(kept, self._folded(cut[0], cut[1], _divisor(group)), self.frame.bins)
+
+    def _sum(self, theta: Floats, x: Floats, group: int) -> tuple[Floats, Floats, Floats | None]:
+        """Mean place of every group in bins, its Σy, and the variance of the places in it, in bins² (none of single samples)."""
         frame, n = self.frame, theta.size // group
-        place, y = self._scratch("place", n), self._scratch("y", n)
-        spread, wide = self._sum(theta, x, group, place, y)
-        self._to_frame(place, y, group)
-        if wide.size == 0:
-            first, sums = self._binned(place, y, spread, group)
-        else:
-            singly = [column.reshape(-1, group)[wide].ravel() for column in (theta, x)]
-            self._to_frame(singly[0], singly[1], 1)
-            first, sums = self._binned(singly[0], singly[1], None, 1)
-            if wide.size < n and spread is not None:
-                place, y, spread = (np.delete(column, wide) for column in (place, y, spread))
-                singles = sums.copy()
-                rest = self._binned(place, y, spread, group)
-                first, sums = _joined((first, singles), rest, frame.bins)
-        return first, sums
-
-    def _sum(
-        self, theta: Floats, x: Floats, group: int, place: Floats, y: Floats
-    ) -> tuple[Floats | None, NDArray[np.intp]]:
-        """Sums of groups into place and y; the variance of the places in each group, in bins², and the groups that
-        reach over more than a bin and a half.
-        """
-        if group == 1:
-            np.copyto(place, theta)
-            np.copyto(y, x)
-            return None, _NONE
-        self._group_sums(x, group, y)
-        halves = theta
-        if group > 2:
-            halves = self._group_sums(theta, group // 2, self._scratch("halves", 2 * place.size))
-        np.add(halves[::2], halves[1::2], out=place)
-        # between the means of two halves lies half a group
-        spread = np.subtract(halves[1::2], halves[::2], out=self._scratch("spread", place.size))
-        spread *= spread
-        step = (
-            self.frame.period / self.frame.bins * (group / 2) ** 2
-        )  # the difference for a bin from sample to sample
-        limit = (1.5 / (group - 1) * step) ** 2
-        wide = np.flatnonzero(spread > limit) if np.maximum.reduce(spread) > limit else _NONE
-        # of places that lie evenly
-        spread *= (group**2 - 1) / 12 / step**2
-        return spread, wide
-
-    def _to_frame(self, place: Floats, y: Floats, group: int) -> None:
-        """Σθ to the mean place in bins and Σx to Σy, in place."""
-        frame = self.frame
-        place -= group * frame.origin[0]
-        y -= group * frame.origin[1]
-        if frame.scale != 1.0:
-            y *= frame.scale
+        bins = frame.direction * frame.bins / frame.period  # per rad
+        place = group_sums(theta, group, self._scratch("place", n), bins / group)
+        place -= bins * frame.origin[0]
+        y = group_sums(x, group, self._scratch("y", n), frame.scale)
+        y -= frame.scale * group * frame.origin[1]
         if frame.slope:
-            y += frame.slope * place if frame.slope != 1.0 else place
-        place *= frame.direction * frame.bins / (frame.period * group)
+            y += np.multiply(place, frame.slope * group / bins, out=self._scratch("spread", n))
+        if group == 1:
+            return place, y, None
+        spread = np.subtract(theta[group - 1 :: group], theta[::group], out=self._scratch("spread", n))
+        spread *= spread
+        # of places that lie evenly from the first to the last
+        spread *= (group + 1) / (group - 1) / 12 * bins**2
+        return place, y, spread
 
-    def _group_sums(self, values: Floats, group: int, out: Floats) -> Floats:
-        """`group_sums`, with the pairs of fours in a buffer that stays."""
-        if group != 4:
-            return group_sums(values, group, out)
-        pairs = group_sums(values, 2, self._scratch("pairs", values.size // 2))
-        return group_sums(pairs, 2, out)
+    def _too_wide(self, spread: Floats, group: int) -> NDArray[np.intp]:
+        """The groups that reach over more than `_WIDEST` bins, from the variance of the places in each."""
+        limit = _WIDEST**2 * (1 - 1 / group**2) / 12
+        return np.flatnonzero(spread > limit) if np.maximum.reduce(spread) > limit else _NONE
 
     def _binned(self, place: Floats, y: Floats, spread: Floats | None, group: int) -> tuple[int, Floats]:
         """First period and sums (4, periods·bins) of groups at mean places (in bins, overwritten)."""
@@ -160,8 +135,12 @@ class PeriodSums:
         if spread is not None:
             second += spread
         sums = self._scratch("sums", 4, periods * bins)
-        for row, weight, factor in zip(sums, (None, y, place, second), (group, 1, group, group), strict=True):
-            np.multiply(np.bincount(index, weight, row.size), factor, out=row)
+        sums.fill(0.0)
+        # as np.bincount does, but without fresh arrays
+        np.add.at(sums[0], index, float(group))
+        for row, weight in zip(sums[1:], (y, place, second), strict=True):
+            np.add.at(row, index, weight)
+        sums[2:] *= group
         return first, sums
 
 
@@ -175,3 +154,8 @@ def _joined(a: tuple[int, Floats], b: tuple[int, Floats], bins: int) -> tuple[in
         at = (start - first) * bins
         out[:, at : at + sums.shape[1]] += sums
     return first, out
+
+
+def _divisor(group: int) -> int:
+    """The largest number below that a group is a multiple of."""
+    return next(group // k for k in range(2, group + 1) if group % k == 0)

@@ -11,21 +11,23 @@ _GROUPS = 128
 _BLAS_SERIAL = 8192
 
 
-def group_sums(x: Float, group: int, out: Float | None = None) -> Float:
-    """Sums of `group` neighbouring values; x of shape (n·group,) → (n,), into `out` if given.
+def group_sums(x: Float, group: int, out: Float | None = None, factor: float = 1.0) -> Float:
+    """Sums of `group` neighbouring values, times `factor`; x of shape (n·group,) → (n,), into `out` if given.
 
     Done by matrix products small enough that BLAS stays in one thread: more threads would cost more than they
-    bring, and the bits of a sum would depend on the machine's cores. Pairs and fours are added without one.
+    bring, and the bits of a sum would depend on the machine's cores. Pairs are added without one.
     """
-    if group in (2, 4):
-        pairs = np.add(x[::2], x[1::2], out=out if group == 2 else None)
-        return pairs if group == 2 else np.asarray(np.add(pairs[::2], pairs[1::2], out=out))
-    rows = x.reshape(-1, group)
     if out is None:
-        out = np.empty(rows.shape[0])
-    ones = np.ones(group)
+        out = np.empty(x.size // group)
+    if group == 1:
+        return np.multiply(x, factor, out=out)
+    if group == 2:
+        np.add(x[::2], x[1::2], out=out)
+        return np.multiply(out, factor, out=out) if factor != 1.0 else out
+    rows = x.reshape(-1, group)
+    factors = np.full(group, factor)
     together = max(min(_GROUPS, _BLAS_SERIAL // group), 1)
     whole = out.size // together * together
-    np.matmul(rows[:whole].reshape(-1, together, group), ones, out=out[:whole].reshape(-1, together))
-    np.dot(rows[whole:], ones, out=out[whole:])
+    np.matmul(rows[:whole].reshape(-1, together, group), factors, out=out[:whole].reshape(-1, together))
+    np.dot(rows[whole:], factors, out=out[whole:])
     return out

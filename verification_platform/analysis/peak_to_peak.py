@@ -43,14 +43,15 @@ def debiased_widths(coefficients: Complexes, u_lines: Sequence[float], ramp: flo
     share the same draws.
     """
     points = curve_points(coefficients.size)
-    slope = ramp * np.arange(points + 1) / points
 
     def widths(curves: Floats) -> Floats:
         if not ramp:
             return ring_widths(curves)
+        slope = ramp * np.arange(curves.shape[1] + 1) / curves.shape[1]
         return np.array([_width(np.append(curve, curve[0]) + slope) for curve in curves])
 
     found = float(widths(synthesise(coefficients[None], points))[0])
+    points //= 2  # enough for the difference of two widths
     clean = {
         u: synthesise(np.where(np.abs(coefficients) > 4 * u, coefficients, 0.0)[None], points)
         for u in u_lines

@@ -5,8 +5,8 @@ A signal is cut at whole turns of an angle, counted from the first sample, and f
 booked when its samples cover it completely; what lies before the first and behind the last whole one is
 reported, not used.
 
-Speed: as many neighbouring samples as fit into half an angle bin are summed before they are folded; their spread within
-the bin enters the moments of the `Fold`, so nothing is lost. Sums are taken over groups counted from the first sample of
+Speed: as many neighbouring samples as fit into 0.8 angle bins are summed before they are folded; their spread enters the
+moments of the `Fold`, so nothing is lost. Sums are taken over groups counted from the first sample of
 the run, which makes any partition of the run add up to the same groups. Many groups and many revolutions are taken in
 one step (`_period_sums`, `_booking`).
 """
@@ -27,8 +27,10 @@ from .fold import Floats, Fold
 from .samples import CoverageError, as_blocks
 
 _LARGEST_GROUP = 1024
+#: Bins that a group reaches over: with clearly less than one, no bin of a nearly even motion stays empty.
+_GROUP_BINS = 0.8
 #: Groups folded at a time: enough to hide the cost of a numpy call.
-_GROUPS = 65536
+_GROUPS = 1 << 17
 _LARGEST_CHUNK = 1 << 19
 _SETTLE_LIMIT = 2_000_000
 
@@ -77,7 +79,7 @@ class Revolutions:
         self._clear(0)
 
     def _clear(self, first_index: int) -> None:
-        self._booking = Booking(self.bins, self.max_order, widths=self._widths)
+        self._booking = Booking(self.bins, self.max_order, self.group, widths=self._widths)
         self.open: dict[int, _Open] = {}
         self.samples = 0
         self.travel = self.widest = 0.0
@@ -138,8 +140,8 @@ class Revolutions:
         self.origin = (float(theta[0]), float(x[0]))
         if self.direction is None:
             self.direction = 1 if theta[first] > theta[0] else -1
-        # half a bin at most, so that no bin of an even motion stays empty
-        self.group = min(1 << max(math.floor(math.log2(first / 32)), 0), _LARGEST_GROUP)
+        self.group = min(max(math.floor(_GROUP_BINS * first / 16), 1), _LARGEST_GROUP)
+        self._booking.group = self.group
         frame = Frame(self.origin, self.direction, self.period, self.scale, self.slope, self.bins, self.names)
         self._period_sums = PeriodSums(frame)
         return True
@@ -290,10 +292,9 @@ class Revolutions:
         self._book(max(self.open, default=0))
 
     def _copy(self) -> Revolutions:
-        """A copy that may go its own way; what is never changed in place is shared."""
+        """A copy that may go its own way; what is never changed in place is shared, and so are the buffers."""
         twin = copy.copy(self)
         twin._booking = self._booking.copy()
-        twin._period_sums = copy.deepcopy(self._period_sums)
         twin.open = {k: _Open(Fold(r.fold.sums.copy()), r.first, r.stop) for k, r in self.open.items()}
         twin._loose = {number: list(held) for number, held in self._loose.items()}
         twin._spans = list(self._spans)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._booking import centred
+from ._quick_estimates import centred
 from .errors import AnalysisError, NotMergeableError
 from .fold import Complexes, Fold, Harmonics, fold_harmonics, synthesise
 from .peak_to_peak import curve_points, debiased_widths, smooth_part
@@ -200,9 +200,7 @@ class _Evaluation:
                 " no unbroken part of one"
             )
         fold = Fold(revolution.fold.sums[:, : occupied.size])
-        mean, place = fold.total / fold.count, fold.first / fold.count
-        curve = centred(mean, place)
-        part = smooth_part(curve, fold.count, self.bins / self.orders[-1])
+        part = smooth_part(centred(fold), fold.count, self.bins / self.orders[-1])
         span = _TURN * occupied.size / self.bins
         theta = self.start + self.direction * _TURN * (np.arange(part.curve.size) + 0.5) / self.bins
         return TransmissionErrorResult(
