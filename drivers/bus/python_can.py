@@ -92,6 +92,8 @@ class CanBus(OneByOne):
         while True:
             try:
                 message = self._bus.recv(timeout_s)
+                if message is not None and message.is_fd and not self._fd:
+                    raise ValueError("a CAN FD frame on a classic bus")
             except (can.CanError, OSError) as error:
                 raise self._lost(error) from error
             except (ValueError, IndexError) as error:  # slcan: a garbled line, or one cut short

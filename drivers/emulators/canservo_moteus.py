@@ -24,10 +24,12 @@ from drivers.emulators.host import Surroundings
 
 #: From the first command to position mode.
 _ENABLING_S = 0.004
+_AT_ONCE_S = 1e-6
 _UNKNOWN, _NOT_WRITEABLE = 1, 2
 _FIRMWARE, _MODEL_NUMBER = 0x010100, 0
 _TEMPERATURE_C, _VOLTAGE_V, _TORQUE_CONSTANT = 33.0, 24.0, 0.0314
 _EVERYBODY = 0x7F
+_MOST_BYTES = 64
 _MOST_TEXT = 41  # in one frame: 64 bytes less what mjlib/multiplex/micro_server.cc keeps free
 _MODES = (State.STOPPED, State.POSITION, State.ZERO_VELOCITY, State.BRAKE)
 #: What a command's registers are until it has written them.
@@ -114,9 +116,9 @@ class EmulatedMoteus(EmulatedCanServo):
         said: list[Subframe] = []
         for subframe in subframes:
             said += self._process(subframe, wanted, now_s)
-        if wanted:
-            identifier = multiplex.can_id(self.device, source, prefix=self.prefix)
-            self.send(multiplex.frame(identifier, multiplex.pack(said)))
+        payload = multiplex.pack(said)
+        if wanted and len(payload) <= _MOST_BYTES:
+            self.send(multiplex.frame(multiplex.can_id(self.device, source, prefix=self.prefix), payload))
         if self._valid:
             self._obey(now_s)
 
@@ -138,7 +140,7 @@ class EmulatedMoteus(EmulatedCanServo):
     def _write(self, register: int, kind: Kind, raw: float) -> int:
         """Error code, 0 for none."""
         if register == Register.MODE:
-            if int(raw) not in _MODES:
+            if raw not in _MODES:
                 return _NOT_WRITEABLE
             self._commanded, self._valid = int(raw), True
             self.command = dict(_DEFAULTS)
@@ -205,7 +207,7 @@ class EmulatedMoteus(EmulatedCanServo):
             return
         timeout_s = self.command[Register.WATCHDOG_TIMEOUT]
         timeout_s = self.console.settings["servo.default_timeout_s"] if timeout_s == 0.0 else timeout_s
-        self.watchdog_s = 0.0 if math.isnan(timeout_s) else timeout_s
+        self.watchdog_s = 0.0 if math.isnan(timeout_s) else max(timeout_s, _AT_ONCE_S)
         self.feed(now_s)
         if self.mode == State.STOPPED:
             self.mode, self._enabled_s = int(State.ENABLING), now_s + _ENABLING_S
