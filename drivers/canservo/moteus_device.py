@@ -4,6 +4,7 @@ Its watchdog counts from the last *command* (a frame that writes register 000h; 
 only. What it does then is a setting: by default (``servo.timeout_mode`` = 12) the drive brakes the shaft to rest with up to
 ``servo.timeout_max_torque_Nm`` and **keeps its torque**. So both the time and the action are written and read back over the
 console, and the time again in the register that goes with every set-point. Volatile; an orderly end restores what was found.
+Whether the drive has been off since, which undoes them, its millisecond counter tells in every answer.
 
 Source: mjbots/moteus, docs/reference/configuration.md (servo.default_timeout_s, servo.timeout_mode), docs/protocol/registers.md
 (000h, 027h, 100h … 122h), docs/troubleshooting/timeout-mode-11.md; what feeds the watchdog: fw/moteus_controller.cc, Write.
@@ -34,6 +35,8 @@ TIMEOUT, ACTION = "servo.default_timeout_s", "servo.timeout_mode"
 _OFF = "0"  # of ACTION: the driver is disengaged
 #: A float that holds every number up to it.
 _NUMBERS = 1 << 20
+#: The millisecond counter comes round after 49 days.
+_WRAP_MS = 1 << 32
 
 #: Written with every question and read back with it: an answer carries the number of its question. It is a bound of the mode
 #: "stay within", which is never used here; a command resets it (registers.md, 040h).
@@ -43,6 +46,7 @@ _TELEMETRY: tuple[Subframe, ...] = (
     Read(Register.POSITION, Kind.FLOAT, 3),  # position, velocity, torque
     Read(Register.TEMPERATURE, Kind.INT16, 2),  # temperature, fault
     Read(_NUMBER, Kind.FLOAT),
+    Read(Register.MILLISECOND_COUNTER, Kind.INT32),
 )
 _WANTED: Mapping[int, Kind] = {
     Register.MODE: Kind.INT8,
@@ -52,6 +56,7 @@ _WANTED: Mapping[int, Kind] = {
     Register.TEMPERATURE: Kind.INT16,
     Register.FAULT: Kind.INT16,
     _NUMBER: Kind.FLOAT,
+    Register.MILLISECOND_COUNTER: Kind.INT32,
 }
 STOP = Write(Register.MODE, Kind.INT8, (State.STOPPED,))
 
@@ -75,6 +80,7 @@ class MoteusDevice(CanServo[MoteusModel]):
         self.mode: int = State.STOPPED
         self._numbers = itertools.cycle(range(1, _NUMBERS))
         self._found: dict[str, str] = {}  # settings as they were
+        self._uptime_ms: int | None = None
 
     # ── questions and answers ──
 
@@ -96,6 +102,14 @@ class MoteusDevice(CanServo[MoteusModel]):
         if not 1 <= number < _NUMBERS or number != int(number):
             raise ValueError(f"an answer numbered {number}")
         return int(number)
+
+    def check_uptime(self, values: Mapping[int, float]) -> None:
+        """A device that has been off in between has lost its settings, and would keep its torque when the watchdog expires."""
+        found, before = int(values[Register.MILLISECOND_COUNTER]), self._uptime_ms
+        self._uptime_ms = found
+        if before is not None and (found - before) % _WRAP_MS > _WRAP_MS // 2:
+            self.armed = False
+            self.fail("was switched off and on: its watchdog's settings are gone", 0xFF07, "reopen the bench")
 
     def _read(
         self, start: int, count: int, kind: Kind, *, command: Sequence[Subframe] = (), attempts: int = 1
@@ -125,6 +139,7 @@ class MoteusDevice(CanServo[MoteusModel]):
                 values = self.telemetry(frame)
                 if values is None or self.number(values) != wanted:
                     return None
+                self.check_uptime(values)
             except ValueError:
                 self.counters["nak"] += 1
                 return None

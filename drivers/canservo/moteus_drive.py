@@ -27,7 +27,7 @@ _UNLIMITED = -1.0  # of 028h and 029h: negative is none
 #: On its way to position mode, and there.
 _STARTING = (State.STOPPED, State.ENABLING, State.CALIBRATING, State.CALIBRATED)
 #: Of the longest command, and of an answer.
-_COMMAND_BYTES, _ANSWER_BYTES = 64, 32
+_COMMAND_BYTES, _ANSWER_BYTES = 64, 48
 _LARGEST_TURNS = 32767.0
 
 
@@ -87,6 +87,7 @@ class MoteusDrive(MoteusDevice):
     def _take(self, kind: int, frame: Frame, now_s: float) -> None:
         values = self._values_now
         assert values is not None  # `_kind` has just read it
+        self.check_uptime(values)
         self.mode = int(values[Register.MODE])
         self.put("position", values[Register.POSITION] * TURN, now_s)
         self.put("velocity", values[Register.VELOCITY] * TURN, now_s)

@@ -72,9 +72,20 @@ class EmulatedMoteus(EmulatedCanServo):
         self.console = EmulatedConsole(lambda now_s: self._stop("d stop", now_s))
         self._commanded = int(State.STOPPED)
         self._valid = False  # this frame has begun a command
+        self._since_s = 0.0
         self._enabled_s = math.inf
 
     # ── time ──
+
+    def start(self, now_s: float) -> None:
+        self._since_s = now_s
+
+    def restart(self, now_s: float) -> None:
+        """Fault injection: its supply fails for a moment."""
+        self._stop("power", now_s)
+        self.command = dict(_DEFAULTS)
+        self.console.restart()
+        self.start(now_s)
 
     def next_due(self) -> float:
         return min(super().next_due(), self._enabled_s)
@@ -184,6 +195,8 @@ class EmulatedMoteus(EmulatedCanServo):
                 return self.read("torque", now_s)
             case Register.Q_CURRENT:
                 return self.read("torque", now_s) / _TORQUE_CONSTANT
+            case Register.MILLISECOND_COUNTER:
+                return (round((now_s - self._since_s) * 1e3) + (1 << 31)) % (1 << 32) - (1 << 31)
             case Register.POWER:
                 return self.read("torque", now_s) * self.read("velocity", now_s)
         fixed: dict[int, float] = {

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+#: What a new one has in its flash.
+_STORED: dict[str, float] = {
+    "servo.default_timeout_s": 0.1,
+    "servo.timeout_max_torque_Nm": 5.0,
+    "servo.timeout_mode": 12,
+    "servo.max_current_A": 100.0,
+}
+
 
 class EmulatedConsole:
     """Lines in, lines out. `settings` are in RAM; those in `forgetful` are not taken over (fault injection)."""
 
     def __init__(self, stop: Callable[[float], None]) -> None:
         self._stop = stop
-        self.settings: dict[str, float] = {
-            "servo.default_timeout_s": 0.1,
-            "servo.timeout_max_torque_Nm": 5.0,
-            "servo.timeout_mode": 12,
-            "servo.max_current_A": 100.0,
-        }
+        self.settings: dict[str, float] = {}
         self.forgetful: set[str] = set()
-        self._in = b""
-        self._out = b""
+        self.restart()
+
+    def restart(self) -> None:
+        """As after switching on."""
+        self.settings.update(_STORED)
+        self._in = self._out = b""
 
     def hear(self, text: bytes, now_s: float) -> None:
         self._in += text

@@ -78,7 +78,7 @@ def test_two_of_them_on_one_bus_and_their_load(bench: Bench) -> None:
     cycles(group, 3, both)
     assert good(group, "MT_velocity", both) == pytest.approx(2.0)
     assert good(group, "MT2_torque", both) == pytest.approx(-0.5)
-    bits = fd_wire_bits(64, True) * 2 + fd_wire_bits(32, False) + fd_wire_bits(32, True)
+    bits = fd_wire_bits(64, True) * 2 + fd_wire_bits(48, False) + fd_wire_bits(48, True)
     assert group.planned_load() == pytest.approx(bits / (0.01 * 1_000_000))
     assert 0.0 < group.load() < group.planned_load() * 2
 
@@ -158,6 +158,30 @@ def test_an_expired_watchdog_is_told_and_a_reopened_bench_goes_on(bench: Bench) 
     assert "watchdog has expired" in str(fault)
     assert group.state("MT") is DeviceState.FAULT
     assert [on for _, on, _, _ in bench.power] == [True, False], "a set-point does not lead out of it"
+    group.close()
+    again = bench.group(MT)
+    again.open()
+    enabled(again, "MT", Mode.VELOCITY)
+
+
+@pytest.mark.parametrize("driving", [True, False])
+def test_a_drive_that_was_off_for_a_moment_gets_no_torque_again(bench: Bench, driving: bool) -> None:
+    """It has forgotten what its watchdog is to do, and nothing else shows that."""
+    bench.serve_devices(MT)
+    group = bench.group(MT)
+    group.open()
+    if driving:
+        enabled(group, "MT", Mode.VELOCITY)
+    cycles(group, 3)
+    time.sleep(0.02)
+    bench.on_loop(lambda: bench.node("MT").restart(time.monotonic()))
+    assert bench.node("MT").console.settings["servo.timeout_mode"] == 12
+    fault = fault_of(group)
+    assert "was switched off and on" in str(fault)
+    with pytest.raises((CommandRefused, WatchdogRefused)):
+        group.enable("MT", Mode.VELOCITY)
+    cycles(group, 5)
+    assert not bench.node("MT").torque_on
     group.close()
     again = bench.group(MT)
     again.open()
