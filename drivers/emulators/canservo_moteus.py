@@ -176,6 +176,8 @@ class EmulatedMoteus(EmulatedCanServo):
                 said.append(Refused(False, register, _UNKNOWN))
             else:
                 quantity = QUANTITIES.get(register, Quantity.NUMBER)
+                if register == Register.MILLISECOND_COUNTER:
+                    value = _wrapped(kind, value)
                 run.append(value if whole else _as_firmware(quantity, kind, value))
         if run:
             said.append(Reply(registers[-1] + 1 - len(run), kind, tuple(run)))
@@ -196,7 +198,7 @@ class EmulatedMoteus(EmulatedCanServo):
             case Register.Q_CURRENT:
                 return self.read("torque", now_s) / _TORQUE_CONSTANT
             case Register.MILLISECOND_COUNTER:
-                return (round((now_s - self._since_s) * 1e3) + (1 << 31)) % (1 << 32) - (1 << 31)
+                return round((now_s - self._since_s) * 1e3)
             case Register.POWER:
                 return self.read("torque", now_s) * self.read("velocity", now_s)
         fixed: dict[int, float] = {
@@ -259,4 +261,12 @@ def _as_firmware(quantity: Quantity, kind: Kind, value: float) -> float:
     try:
         return encode(quantity, kind, value)
     except ValueError:
-        return math.copysign(kind.largest, value)
+        return int(math.copysign(kind.largest, value))
+
+
+def _wrapped(kind: Kind, count: float) -> float:
+    """From the type's largest number on to its smallest; of a float from 8388608 on to 0."""
+    if kind is Kind.FLOAT:
+        return count % 8388608
+    half = kind.largest + 1
+    return (count + half) % (2 * half) - half
