@@ -3,7 +3,8 @@
 ==================================  =========================================================================
 ``unix:/run/pilotbench/can0.sock``  the emulated bus (`drivers.bus.can_hub`)
 ``socketcan:can0``                  a Linux network interface; the operator sets bit rate and ``restart-ms``
-``slcan:/dev/ttyACM0``              a LAWICEL adapter (CANable and others)
+``socketcan:can0,fd=true``          the same for CAN FD; the operator sets both bit rates and ``fd on``
+``slcan:/dev/ttyACM0``              a LAWICEL adapter (CANable and others); classic frames only
 ``python-can:interface=pcan,…``     anything else python-can knows; ``key=value`` are passed on
 ``record:FILE|URI``                 as URI, and every frame into FILE, in candump's format (`wire_log`)
 ``replay:FILE``                     no wire: a recorded session answers (`replayer`)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from drivers.bus.frame import ERROR_BUS_OFF, ERROR_PROTOCOL, Frame, wire_bits
+from drivers.bus.frame import ERROR_BUS_OFF, ERROR_PROTOCOL, FdFrame, Frame, fd_wire_bits, wire_bits
 
 
 class Seat(Protocol):
@@ -71,6 +71,12 @@ class HubStatistics:
 _BITS = tuple(wire_bits(n) for n in range(9))
 
 
+def _bits_of(frame: Frame) -> int:
+    if frame.fd:
+        return fd_wire_bits(len(frame.data), frame.extended)
+    return wire_bits(len(frame.data), frame.extended, frame.remote)
+
+
 def _nothing() -> None:
     return
 
@@ -104,7 +110,7 @@ class CanHub:
 
     def join(self, seat: Seat, hears: Callable[[int], bool] | None = None) -> None:
         """`hears` is the seat's acceptance filter for standard identifiers, None for everything. It is asked once for
-        each, and again after `filters_changed`. Extended, remote and error frames pass.
+        each, and again after `filters_changed`. Extended, remote and error frames and those of CAN FD pass.
         """
         self._places += 1
         self._queues[seat], self._order[seat] = deque(), self._places
@@ -197,8 +203,8 @@ class CanHub:
             frames += 1
             if self.on_frame is not None and not self.silent:
                 self.on_frame(frame, now_s)
-            if extended or remote or error:
-                bits += wire_bits(len(data), extended, remote)
+            if extended or remote or error or frame.__class__ is FdFrame:
+                bits += _bits_of(frame)
                 hearing = tuple(queues)
             else:
                 bits += _BITS[len(data)]
@@ -217,8 +223,7 @@ class CanHub:
                 if won is None:
                     return
                 seat, frame = won
-                bits = wire_bits(len(frame.data), frame.extended, frame.remote)
-                self._in_flight = now_s + bits / self.bitrate, seat, frame
+                self._in_flight = now_s + _bits_of(frame) / self.bitrate, seat, frame
             end, seat, frame = self._in_flight
             if end > now_s:
                 return
@@ -241,7 +246,9 @@ class CanHub:
                 heapq.heappop(heads)
             _, data, extended, remote, _, _ = frame
             self._frames += 1
-            self._bits += wire_bits(len(data), extended, remote) if extended or remote else _BITS[len(data)]
+            self._bits += (
+                _bits_of(frame) if extended or remote or frame.__class__ is FdFrame else _BITS[len(data)]
+            )
             return seat, frame
         return None
 

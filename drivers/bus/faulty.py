@@ -30,7 +30,7 @@ from collections.abc import Callable, Iterable
 from enum import StrEnum
 
 from drivers import clock
-from drivers.bus.frame import Frame
+from drivers.bus.frame import FD_LENGTHS, Frame
 from drivers.bus.transport import ByteStream, FrameBus, OneByOne
 from drivers.device import TransportTimeout
 
@@ -92,6 +92,11 @@ class Disturber:
 
     def cut(self, data: bytes) -> bytes:
         return data[: self.random.randrange(len(data))] if data else data
+
+    def cut_fd(self, data: bytes) -> bytes:
+        """To a length that a CAN FD frame can have."""
+        left = len(self.cut(data))
+        return data[: max(length for length in FD_LENGTHS if length <= left)]
 
 
 class FaultyStream:
@@ -269,7 +274,8 @@ class FaultyBus(OneByOne):
             case Disturbance.FLIP:
                 return [(0.0, frame._replace(data=draw.flip(frame.data)))]
             case Disturbance.CUT:
-                return [(0.0, frame._replace(data=draw.cut(frame.data)))]
+                cut = draw.cut_fd if frame.fd else draw.cut
+                return [(0.0, frame._replace(data=cut(frame.data)))]
             case Disturbance.DUPLICATE:
                 return [(0.0, frame), (0.0, frame)]
             case Disturbance.DELAY:

@@ -11,7 +11,7 @@ from pathlib import Path
 from drivers import clock
 from drivers.bus.can_hub import CanHub
 from drivers.bus.event_loop import EventLoop
-from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, Frame
+from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, FdFrame, Frame
 
 #: AF_UNIX paths are at most 108 bytes with the final NUL (unix(7)).
 LONGEST_PATH = 107
@@ -35,7 +35,11 @@ class SocketSeat:
             return
         waiting, self._waiting = self._waiting, []
         try:
-            self._socket.send(Frame.join(waiting))
+            if FdFrame in map(type, waiting):
+                for frame in waiting:  # one of CAN FD travels alone
+                    self._socket.send(frame.pack())
+            else:
+                self._socket.send(Frame.join(waiting))
         except BlockingIOError:
             self._server.hub.overruns += len(waiting)  # like a controller whose receive buffer is not read
         except OSError:

@@ -18,7 +18,7 @@ import can
 from can.interfaces.slcan import slcanBus
 
 from drivers import clock
-from drivers.bus.frame import ERROR_BUS_OFF, Frame
+from drivers.bus.frame import ERROR_BUS_OFF, FdFrame, Frame
 from drivers.bus.transport import OneByOne
 from drivers.device import BusOff, DriverError, TransportLost, TransportTimeout
 
@@ -29,10 +29,14 @@ _LONGEST_LINE = 64
 
 
 class CanBus(OneByOne):
-    """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages."""
+    """`FrameBus` over an open python-can bus. `name` is the bus of the bench description, for messages; `fd`: it was opened
+    for CAN FD.
+    """
 
-    def __init__(self, name: str, bus: can.BusABC, lock: io.FileIO | None = None) -> None:
-        self.name = name
+    def __init__(
+        self, name: str, bus: can.BusABC, lock: io.FileIO | None = None, *, fd: bool = False
+    ) -> None:
+        self.name, self._fd = name, fd
         self._bus, self._lock = bus, lock
         self.counters = {"rx": 0, "tx": 0, "error_frames": 0, "garbled": 0, "tx_full": 0}
 
@@ -40,11 +44,16 @@ class CanBus(OneByOne):
         """Raises TransportTimeout when the transmit queue is full (nobody acknowledges), TransportLost,
         BusOff.
         """
+        if frame.fd and not self._fd:
+            hint = "use an adapter with CAN FD and write `,fd=true` behind its address (never slcan:)"
+            raise TransportLost(self.name, "this bus was opened for classic CAN frames only", hint)
         message = can.Message(
             arbitration_id=frame.can_id,
             data=frame.data,
             is_extended_id=frame.extended,
             is_remote_frame=frame.remote,
+            is_fd=frame.fd,
+            bitrate_switch=frame.fd,
             check=False,
         )
         try:
@@ -83,6 +92,8 @@ class CanBus(OneByOne):
         while True:
             try:
                 message = self._bus.recv(timeout_s)
+                if message is not None and message.is_fd and not self._fd:
+                    raise ValueError("a CAN FD frame on a classic bus")
             except (can.CanError, OSError) as error:
                 raise self._lost(error) from error
             except (ValueError, IndexError) as error:  # slcan: a garbled line, or one cut short
@@ -105,7 +116,8 @@ class CanBus(OneByOne):
                 )
             timeout_s = 0.0  # an error frame is no answer, but a frame may already wait behind it
         self.counters["rx"] += 1
-        return Frame(
+        kind = FdFrame if message.is_fd else Frame
+        return kind(
             message.arbitration_id,
             bytes(message.data),
             message.is_extended_id,
@@ -127,8 +139,13 @@ def open_adapter(name: str, uri: str, bitrate: int) -> CanBus:
         if scheme == "slcan":
             return _slcan(name, rest, bitrate)
         if scheme == "socketcan":
-            return CanBus(name, can.Bus(interface="socketcan", channel=rest))
-        return CanBus(name, can.Bus(**_options(rest, bitrate)))
+            channel, _, option = rest.partition(",")
+            if option not in ("", "fd=true"):
+                raise ValueError(f"{option!r} is not fd=true")
+            fd = option != ""
+            return CanBus(name, can.Bus(interface="socketcan", channel=channel, fd=fd), fd=fd)
+        options = _options(rest, bitrate)
+        return CanBus(name, can.Bus(**options), fd=options.get("fd") is True)
     except can.CanError as error:
         raise OSError(str(error)) from error
 
@@ -167,13 +184,15 @@ def _slcan(name: str, path: str, bitrate: int) -> CanBus:
         raise
 
 
+_FLAGS: dict[str, Any] = {"true": True, "false": False}
+
+
 def _options(text: str, bitrate: int) -> dict[str, Any]:
     options: dict[str, Any] = {"bitrate": bitrate}
     for pair in text.split(","):
         key, equals, value = pair.partition("=")
         if not equals:
             raise ValueError(f"{pair!r} is not key=value")
-        options[key.strip()] = (
-            int(value) if value.strip().isdigit() and key.strip() != "channel" else value.strip()
-        )
+        key, text = key.strip(), value.strip()
+        options[key] = int(text) if text.isdigit() and key != "channel" else _FLAGS.get(text, text)
     return options

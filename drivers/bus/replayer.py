@@ -162,9 +162,7 @@ class ReplayBus(OneByOne):
                 raise TransportLost(self.name, "the recording is one of a byte stream")
             if not payload.error:
                 self.counters["rx"] += 1
-                return Frame(
-                    payload.can_id, payload.data, payload.extended, payload.remote, False, clock.now()
-                )
+                return payload._replace(stamp_s=clock.now())
             self.counters["error_frames"] += 1
             if payload.can_id & ERROR_BUS_OFF:
                 raise BusOff(self.name, "the CAN controller had left the bus when this was recorded")

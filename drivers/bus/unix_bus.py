@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from drivers import clock
-from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, MOST_FRAMES, Frame
+from drivers.bus.frame import ERROR_BUS_OFF, FRAME_BYTES, MOST_FRAMES, FdFrame, Frame
 from drivers.device import BusOff, TransportLost, TransportTimeout
 
 _LONGEST = MOST_FRAMES * FRAME_BYTES
@@ -43,6 +43,11 @@ class UnixFrameBus:
         self._put(frame.pack(), 1)
 
     def send_all(self, frames: Iterable[Frame]) -> None:
+        frames = tuple(frames)
+        if FdFrame in map(type, frames):
+            for frame in frames:  # one of CAN FD travels alone
+                self.send(frame)
+            return
         message = Frame.join(frames)
         for start in range(0, len(message), _LONGEST):
             part = message[start : start + _LONGEST]

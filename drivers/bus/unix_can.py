@@ -17,16 +17,18 @@ from typing import Any
 
 import can
 
-from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, Frame
+from drivers.bus.frame import FRAME_BYTES, MOST_FRAMES, FdFrame, Frame
 
 
 class UnixCanBus(can.BusABC):
     """A seat at the hub (`drivers.bus.can_hub`) that listens at the socket path `channel`.
 
+    `fd` as of any python-can interface: without it, CAN FD frames are neither sent nor received.
+
     Without `fileno`: frames of a message that has been read wait in here, where nobody who polls a descriptor sees them.
     """
 
-    def __init__(self, channel: str, can_filters: Any = None, **_ignored: Any) -> None:
+    def __init__(self, channel: str, can_filters: Any = None, fd: bool = False, **_ignored: Any) -> None:
         self.channel_info = f"pilotbench CAN hub at {channel}"
         self._arrived: deque[Frame] = deque()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -39,11 +41,15 @@ class UnixCanBus(can.BusABC):
                 f"no CAN hub listens at {channel} ({error.strerror})", error.errno
             ) from error
         self._socket.setblocking(False)
-        self._can_protocol = can.CanProtocol.CAN_20
+        self._can_protocol = can.CanProtocol.CAN_FD if fd else can.CanProtocol.CAN_20
+        self._fd = fd
         super().__init__(channel=channel, can_filters=can_filters)
 
     def send(self, msg: can.Message, timeout: float | None = None) -> None:
-        frame = Frame(
+        if msg.is_fd and not self._fd:
+            raise can.CanOperationError("a CAN FD frame on a bus that was opened without fd=True")
+        kind = FdFrame if msg.is_fd else Frame
+        frame = kind(
             msg.arbitration_id, bytes(msg.data), msg.is_extended_id, msg.is_remote_frame, msg.is_error_frame
         )
         try:
@@ -69,6 +75,9 @@ class UnixCanBus(can.BusABC):
             is_extended_id=frame.extended or frame.error,
             is_remote_frame=frame.remote,
             is_error_frame=frame.error,
+            is_fd=frame.fd,
+            bitrate_switch=frame.fd,
+            dlc=len(frame.data),
             data=frame.data,
             channel=self.channel_info,
         ), False
@@ -84,7 +93,7 @@ class UnixCanBus(can.BusABC):
                 raise can.CanOperationError(f"the CAN hub is gone ({error.strerror})", error.errno) from error
             if not message:
                 raise can.CanOperationError("the CAN hub closed the connection", errno.EPIPE)
-            self._arrived.extend(Frame.split(message)[0])
+            self._arrived.extend(f for f in Frame.split(message)[0] if self._fd or not f.fd)
         return True
 
     def shutdown(self) -> None:

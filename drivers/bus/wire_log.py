@@ -1,10 +1,11 @@
 """What went over a wire, as text: written while the bus runs, read back by the replayer.
 
 A CAN bus is written in candump's log format, so that ``canplayer``, ``log2asc`` and python-can read it; T at the end of
-a line is a frame that we sent, R one that we received (as ``candump -x`` has it)::
+a line is a frame that we sent, R one that we received (as ``candump -x`` has it); behind ## a digit of flags and a CAN FD frame::
 
     (1764316800.123456) can0 601#4018100100000000 T
     (1764316800.123871) can0 581#4318100192010200 R
+    (1764316800.127310) can1 00008001##11100110F T
 
 A byte stream is written alike, bytes in hexadecimal behind the direction::
 
@@ -29,7 +30,7 @@ from pathlib import Path
 from typing import TextIO
 
 from drivers import clock
-from drivers.bus.frame import ERROR_FLAG, EXTENDED_MASK, Frame
+from drivers.bus.frame import ERROR_FLAG, EXTENDED_MASK, FD_LENGTHS, FdFrame, Frame
 from drivers.device import TransportLost
 
 log = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 _LINE = re.compile(r"\((?P<stamp>\d+\.\d+)\) (?P<bus>\S+) (?P<rest>.+)$")
 _FRAME = re.compile(
     r"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})#(?P<remote>R)?(?P<data>(?:[0-9A-Fa-f]{2}){0,8})(?: (?P<way>[TR]))?$"
+)
+_FD_FRAME = re.compile(
+    r"(?P<id>[0-9A-Fa-f]{3}|[0-9A-Fa-f]{8})##[0-9A-Fa-f](?P<data>(?:[0-9A-Fa-f]{2}){0,64})(?: (?P<way>[TR]))?$"
 )
 _BYTES = re.compile(r"(?P<way>[TR]) (?P<data>(?:[0-9A-Fa-f]{2})+)$")
 
@@ -58,6 +62,8 @@ def format_payload(sent: bool, payload: Frame | bytes) -> str:
     wide = payload.extended or payload.error
     number = payload.can_id | (ERROR_FLAG if payload.error else 0)
     text = f"{number:08X}" if wide else f"{number:03X}"
+    if payload.fd:
+        return f"{text}##1{payload.data.hex().upper()} {way}"  # 1: with a faster data phase
     return f"{text}#{'R' if payload.remote else payload.data.hex().upper()} {way}"
 
 
@@ -66,6 +72,10 @@ def parse_payload(text: str) -> tuple[bool, Frame | bytes]:
     found = _BYTES.match(text)
     if found is not None:
         return found["way"] == "T", bytes.fromhex(found["data"])
+    found = _FD_FRAME.match(text)
+    if found is not None and len(data := bytes.fromhex(found["data"])) in FD_LENGTHS:
+        number, wide = int(found["id"], 16), len(found["id"]) == 8
+        return found["way"] == "T", FdFrame(number & EXTENDED_MASK, data, wide)
     found = _FRAME.match(text)
     if found is None:
         raise ValueError(f"{text!r} is neither a frame nor bytes")

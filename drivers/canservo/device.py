@@ -1,4 +1,4 @@
-"""What the devices of all three dialects have in common beside the cycle: name and address, bus, start-up, the latched fault."""
+"""What the devices of all dialects have in common beside the cycle: name and address, bus, start-up, the latched fault."""
 
 from __future__ import annotations
 

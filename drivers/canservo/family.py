@@ -1,6 +1,7 @@
-"""Servos with a CAN protocol of their own as one family: ODrive, CyberGear and RobStride, MIT joint modules.
+"""Servos with a CAN protocol of their own as one family: ODrive, CyberGear and RobStride, MIT joint modules, moteus.
 
-They may share a bus: ODrive and MIT use 11-bit identifiers (which must not overlap, see `group`), CyberGear 29-bit ones.
+They may share a bus: ODrive and MIT use 11-bit identifiers (which must not overlap, see `group`), CyberGear 29-bit ones. A moteus
+speaks CAN FD, and its bus carries nothing else.
 """
 
 from __future__ import annotations
@@ -11,16 +12,19 @@ from typing import Any
 from drivers import clock
 from drivers.bus.can_bus import open_can
 from drivers.bus.transport import FrameBus
-from drivers.canservo import cybergear, mit, odrive
+from drivers.canservo import cybergear, mit, multiplex, odrive
 from drivers.canservo.cybergear import Type
 from drivers.canservo.cybergear_motor import HOST, CybergearMotor
 from drivers.canservo.group import CanServoGroup
 from drivers.canservo.mit_joint import MitJoint
-from drivers.canservo.model import CybergearModel, OdriveModel, known_models, load_model
+from drivers.canservo.model import CybergearModel, MoteusModel, OdriveModel, known_models, load_model
+from drivers.canservo.moteus import Register, answer
+from drivers.canservo.moteus_drive import MoteusDrive
+from drivers.canservo.multiplex import Kind, Read
 from drivers.canservo.odrive import Cmd
 from drivers.canservo.odrive_axis import OdriveAxis
 from drivers.canservo.servo import CanServo
-from drivers.device import TransportTimeout
+from drivers.device import TransportLost, TransportTimeout
 from drivers.family import BusPlan, DevicePlan, Found, ModelInfo, Wire
 
 #: ODrive's heartbeat is due every 0.1 s.
@@ -55,7 +59,8 @@ class CanServoFamily:
     def scan(self, name: str, uri: str, bitrate: int) -> Sequence[Found]:
         """ODrives by their heartbeat, then CyberGears one by one, then MIT modules by telling them to be off.
 
-        An identifier on which an ODrive listens is not used for the last: other commands stand there.
+        An identifier on which an ODrive listens is not used for the last: other commands stand there. Where nobody has answered
+        and CAN FD can be sent, moteus controllers are asked for: to a classic device a frame of CAN FD is an error.
         """
         bus = open_can(name, uri, bitrate)
         try:
@@ -65,7 +70,7 @@ class CanServoFamily:
             taken = {odrive.can_id(node, command) for node in axes for command in range(32)}
             modules = [m for m in range(1, mit.LAST_ID + 1) if m not in taken]
             found += [f for module in modules if (f := _module(bus, module)) is not None]
-            return found
+            return found or _controllers(bus)
         finally:
             bus.close()
 
@@ -77,6 +82,8 @@ def make_servo(device: DevicePlan) -> CanServo[Any]:
         return OdriveAxis(device.name, device.address, model, device.serial, limits=device.limits)
     if isinstance(model, CybergearModel):
         return CybergearMotor(device.name, device.address, model, device.serial, limits=device.limits)
+    if isinstance(model, MoteusModel):
+        return MoteusDrive(device.name, device.address, model, device.serial, limits=device.limits)
     return MitJoint(device.name, device.address, model, device.serial, limits=device.limits)
 
 
@@ -165,6 +172,42 @@ def _module(bus: FrameBus, module: int) -> Found | None:
         if len(frame.data) in (6, 8) and frame.data[0] == module:
             what = f"MIT joint module, replies with {len(frame.data)} bytes to id {frame.can_id:X}h"
             return Found(module, "", what)
+
+
+def _controllers(bus: FrameBus) -> list[Found]:
+    found = []
+    for device in range(1, multiplex.LAST_ID + 1):
+        try:
+            bus.send(multiplex.request(device, [Read(Register.FIRMWARE, Kind.INT32, 2)]))
+        except TransportLost:  # opened for classic frames only
+            return []
+        found += _controller(bus, device)
+    return found
+
+
+def _controller(bus: FrameBus, device: int) -> list[Found]:
+    until = clock.now() + _ANSWER_S
+    while True:
+        try:
+            frame = bus.recv(until)
+            if frame.can_id != multiplex.can_id(device, multiplex.HOST):
+                continue
+            found = answer(frame.data, {Register.FIRMWARE: Kind.INT32, Register.REGISTER_MAP: Kind.INT32})
+        except TransportTimeout:
+            return []
+        except ValueError:
+            continue
+        version = ".".join(str(int(found[Register.FIRMWARE]) >> shift & 0xFF) for shift in (16, 8, 0))
+        fits = _of_register_map(int(found[Register.REGISTER_MAP]))
+        return [Found(device, fits, f"moteus controller, firmware {version}")]
+
+
+def _of_register_map(number: int) -> str:
+    """The only table for it, as with ODrive."""
+    fits = [
+        m for m in known_models() if isinstance(t := load_model(m), MoteusModel) and t.register_map == number
+    ]
+    return fits[0] if len(fits) == 1 else ""
 
 
 CANSERVO = CanServoFamily()

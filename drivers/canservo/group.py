@@ -4,7 +4,7 @@ A cycle: drain what is left over → check every set-point → send what every d
 all have answered or the time is up. Readings of a row are taken within the cycle, one device after the other (the skew
 is the time of their frames, about 0.3 ms each at 1 Mbit/s); the row's stamp is the middle between sending and the last
 answer. What a device sends by itself (ODrive 0.5) counts by its age. Everything on the wire comes from the one thread
-that calls `cycle`: these devices' watchdogs are fed by any frame, so nobody else may send one.
+that calls `cycle`: most of these devices' watchdogs are fed by any frame, so nobody else may send one.
 
 A device that does not answer costs the bus the rest of one cycle's time until it is lost; then it is not asked any more.
 """
@@ -17,11 +17,11 @@ from typing import Any
 
 from drivers import clock
 from drivers.bus.can_bus import open_can
-from drivers.bus.frame import Frame
+from drivers.bus.frame import Frame, fd_wire_bits, wire_bits
 from drivers.bus.transport import FrameBus
 from drivers.canservo.cybergear import split_id
 from drivers.canservo.mit_joint import MitJoint
-from drivers.canservo.model import WatchdogBy
+from drivers.canservo.model import MoteusModel, WatchdogBy
 from drivers.canservo.servo import CanServo
 from drivers.device import (
     Command,
@@ -76,6 +76,13 @@ class CanServoGroup(ServosOnly[CanServo[Any]], CanGroup[CanServo[Any]]):
         self._clock = AwakeClock(self._slice_s, clock.now())
 
     def _map_identifiers(self, servos: Sequence[CanServo[Any]]) -> None:
+        on_fd = [servo for servo in servos if isinstance(servo.model, MoteusModel)]
+        classic = [servo for servo in servos if servo not in on_fd]
+        if on_fd and classic:
+            raise ValueError(
+                f"{self._name}: {on_fd[0].name} speaks CAN FD, whose frames {classic[0].name}'s controller would destroy: "
+                "give it a bus of its own"
+            )
         owners: dict[tuple[bool, int], str] = {}
         for servo in servos:
             for key in servo.identifiers():
@@ -217,8 +224,19 @@ class CanServoGroup(ServosOnly[CanServo[Any]], CanGroup[CanServo[Any]]):
         found = self._standard.get(frame.can_id)
         return None if isinstance(found, MitJoint) else found  # a module sends from the master's id only
 
+    def _send(self, frame: Frame) -> None:
+        super()._send(frame)
+        self._recount(frame)
+
+    def _recount(self, frame: Frame) -> None:
+        """`CanGroup` takes every frame for a classic one."""
+        if frame.fd:
+            classic = wire_bits(len(frame.data), frame.extended, frame.remote)
+            self._bits += fd_wire_bits(len(frame.data), frame.extended) - classic
+
     def _handle(self, frame: Frame) -> None:
         self._count(frame)
+        self._recount(frame)
         servo = self._owner(frame)
         if servo is None or frame.remote:
             self._foreign += 1

@@ -1,6 +1,6 @@
 """A CAN servo model is a data table: ``models/NAME.toml``. Driver and emulated device read the same one.
 
-``protocol`` says which of the three dialects the table is for; the ranges, units, faults and the way to the device's own
+``protocol`` says which of the dialects the table is for; the ranges, units, faults and the way to the device's own
 watchdog are data, because they differ between products and firmware versions of one dialect.
 """
 
@@ -94,7 +94,12 @@ class MitModel(CanServoModel):
     velocity_kd: float
 
 
-AnyModel = OdriveModel | CybergearModel | MitModel
+@dataclass(frozen=True, slots=True)
+class MoteusModel(CanServoModel):
+    register_map: int  # register 102h, for which the table's registers hold
+
+
+AnyModel = OdriveModel | CybergearModel | MitModel | MoteusModel
 
 
 def known_models() -> tuple[str, ...]:
@@ -106,7 +111,7 @@ def load_model(name: str) -> AnyModel:
     """Read a model table. Raises KeyError for a model that has none, ValueError for a table that is wrong."""
     table = read_table(_MODELS, name)
     readers: Mapping[str, Callable[[Mapping[str, Any], dict[str, Any]], AnyModel]]
-    readers = {"odrive": _odrive, "cybergear": _cybergear, "mit": _mit}
+    readers = {"odrive": _odrive, "cybergear": _cybergear, "mit": _mit, "moteus": _moteus}
     if table["protocol"] not in readers:
         raise ValueError(f"{name}: protocol {table['protocol']!r} is none of {', '.join(readers)}")
     return readers[table["protocol"]](table, _common(name, table))
@@ -205,4 +210,15 @@ def _mit(table: Mapping[str, Any], common: dict[str, Any]) -> MitModel:
         position_kp=gains["position_kp"],
         position_kd=gains["position_kd"],
         velocity_kd=gains["velocity_kd"],
+    )
+
+
+def _moteus(table: Mapping[str, Any], common: dict[str, Any]) -> MoteusModel:
+    signal = table["signal"]
+    step = TURN / signal["counts_per_turn"]
+    torque = signal["torque_constant"] * signal["current_digit"]
+    return MoteusModel(
+        **common,
+        digits={"position": step, "velocity": step, "torque": torque, "temperature": 0.1},
+        register_map=table["firmware"]["register_map"],
     )

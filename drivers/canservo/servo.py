@@ -1,9 +1,10 @@
-"""What the servos of all three dialects have in common: health, limits, and answers that cannot be mistaken.
+"""What the servos of all dialects have in common: health, limits, and answers that cannot be mistaken.
 
-An answer of these devices carries no cycle number. So in every cycle a servo is asked, and each answer is ticked off by
+An answer of most of these devices carries no cycle number. So in every cycle a servo is asked, and each answer is ticked off by
 its kind; when one is missing at the end of the cycle the next one sends no set-point but a *barrier*, a question that
 nothing else asks: CAN and the adapters keep the order of one node's frames, so whatever arrives before the barrier's
-answer belongs to a cycle that is over, and is dropped. A dialect without such a question is left alone for `SETTLE_S`.
+answer belongs to a cycle that is over, and is dropped. A dialect without such a question is left alone for `SETTLE_S`; one whose
+answers carry the number of their question needs none of this.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ Question = tuple[Frame, int | None]
 class CanServo(CanServoDevice[M]):
     """A device that is read and driven in the group's cycle; see `CanServoDevice` for the arguments."""
 
+    numbered = False  # the kind of an answer is the number of its question, and never comes again
     _barrier_count = 0  # barriers answered so far
 
     def _forget(self) -> None:
@@ -187,7 +189,7 @@ class CanServo(CanServoDevice[M]):
             self.counters["missed"] += 1
             if self._missing_since_s is None:
                 self._missing_since_s = now_s
-            if self._barrier is None:
+            if self._barrier is None and not self.numbered:
                 question = self._barrier_question(self._barrier_count)
                 if question is None:
                     self._quiet_until_s = now_s + SETTLE_S

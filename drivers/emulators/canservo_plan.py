@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from drivers.canservo.model import CybergearModel, OdriveModel, WatchdogBy, load_model
+from drivers.canservo.model import CybergearModel, MoteusModel, OdriveModel, WatchdogBy, load_model
 from drivers.emulators.canservo_cybergear import CybergearPlan
 from drivers.emulators.canservo_mit import MitPlan
+from drivers.emulators.canservo_moteus import MoteusPlan
 from drivers.emulators.canservo_odrive import OdrivePlan
 from drivers.emulators.host import CanNodePlan
 from drivers.family import DevicePlan
@@ -15,10 +16,12 @@ def canservo_plan(device: DevicePlan, watchdog_s: float) -> CanNodePlan:
     model = load_model(device.model)
     serial = 26_000_000 + device.address
     if device.serial is not None:
-        serial = int(device.serial, 16)  # both dialects print it in hexadecimal
+        serial = int(device.serial, 16)  # all dialects print it in hexadecimal
     if isinstance(model, OdriveModel):
         by_hand = model.watchdog.by is not WatchdogBy.SETTING
         return OdrivePlan(device.name, device.address, model, serial, watchdog_s if by_hand else 0.0)
     if isinstance(model, CybergearModel):
         return CybergearPlan(device.name, device.address, model, serial)
+    if isinstance(model, MoteusModel):
+        return MoteusPlan(device.name, device.address, model, serial)
     return MitPlan(device.name, device.address, model)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.bus.can_hub import CanHub, Fault, FaultKind
-from drivers.bus.frame import ERROR_BUS_OFF, Frame
+from drivers.bus.frame import ERROR_BUS_OFF, FdFrame, Frame, fd_wire_bits, wire_bits
 
 
 class Listener:
@@ -85,6 +85,19 @@ def test_bits_are_accounted_and_take_their_time_when_paced() -> None:
     assert [round((after - before) * 1e6) for (_, before), (_, after) in pairwise(c.heard)] == [135] * 9
     assert hub.statistics().bits == 1350
     assert hub.statistics().frames == 10
+
+
+def test_frames_of_can_fd_take_their_own_time() -> None:
+    hub, a, b, c = bus(paced=True)
+    hub.transmit(a, FdFrame(0x101, bytes(64)), 0.0)
+    hub.transmit(a, Frame(0x102, bytes(8)), 0.0)
+    hub.pump(0.0)
+    while (due := hub.next_due()) is not None:
+        hub.pump(due)
+    bits = fd_wire_bits(64), fd_wire_bits(64) + wire_bits(8)
+    assert [(frame.can_id, round(at * 1e6)) for frame, at in c.heard] == [(0x101, bits[0]), (0x102, bits[1])]
+    assert hub.statistics().bits == bits[1]
+    assert [frame.fd for frame, _ in b.heard] == [True, False]
 
 
 def test_an_answer_sent_while_a_frame_is_delivered_is_delivered_too() -> None:

@@ -10,7 +10,7 @@ from can.io.canutils import CanutilsLogReader
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drivers.bus.frame import Frame
+from drivers.bus.frame import FD_LENGTHS, FdFrame, Frame
 from drivers.bus.wire_log import WireLog, format_payload, parse_payload, read_log
 from drivers.device import TransportLost
 
@@ -22,6 +22,12 @@ def frames() -> st.SearchStrategy[Frame]:
         st.builds(lambda n, d: Frame(n, d, True), st.integers(0, 0x1FFF_FFFF), data),
         st.builds(lambda n, extended: Frame(n, b"", extended, True), st.integers(0, 0x7FF), st.booleans()),
         st.builds(lambda n: Frame(n, bytes(8), error=True), st.integers(0, 0x1FF)),
+        st.builds(
+            lambda n, d, length: FdFrame(n, d[:length], n > 0x7FF),
+            st.integers(0, 0x1FFF_FFFF),
+            st.binary(min_size=64, max_size=64),
+            st.sampled_from(FD_LENGTHS),
+        ),
     )
 
 
@@ -35,6 +41,9 @@ def test_the_forms_of_the_module_s_docstring() -> None:
     assert format_payload(False, Frame(0x1A, b"\x01", extended=True)) == "0000001A#01 R"
     assert format_payload(False, Frame(0x40, bytes(8), error=True)) == "20000040#0000000000000000 R"
     assert format_payload(True, bytes.fromhex("0103")) == "T 0103"
+    of_fd = FdFrame(0x8001, bytes.fromhex("1100110F"), extended=True)
+    assert format_payload(True, of_fd) == "00008001##11100110F T"
+    assert parse_payload("00008001##01100110F T") == (True, of_fd), "whatever its flags"
 
 
 @settings(max_examples=20, deadline=None)
@@ -55,6 +64,7 @@ def test_python_can_reads_a_log_of_ours(tmp_path_factory: pytest.TempPathFactory
             assert (message.arbitration_id, message.is_extended_id) == (frame.can_id, frame.extended)
             assert message.is_remote_frame is frame.remote
             assert bytes(message.data) == frame.data
+            assert (message.is_fd, message.bitrate_switch) == (frame.fd, frame.fd)
             assert message.is_rx is not sent
 
 
@@ -71,7 +81,16 @@ def test_stamps_keep_their_distances_and_an_old_log_is_appended_to(tmp_path: Pat
     assert " rs_485 " in path.read_text()
 
 
-@pytest.mark.parametrize("line", ["nonsense", "(1.0) can0 1234#00", "(1.0) can0 123#0", "(1.0) rs485 X 00"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "nonsense",
+        "(1.0) can0 1234#00",
+        "(1.0) can0 123#0",
+        "(1.0) rs485 X 00",
+        "(1.0) can0 123##1" + "00" * 9,
+    ],
+)
 def test_a_line_that_is_none_is_named_by_its_number(tmp_path: Path, line: str) -> None:
     path = tmp_path / "broken.log"
     path.write_text(f"# a comment\n\n(1.0) can0 123#00 T\n{line}\n")

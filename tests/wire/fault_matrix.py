@@ -37,7 +37,7 @@ import pytest
 from drivers import clock, timekeeper
 from drivers.bus import byte_streams, can_bus
 from drivers.bus.faulty import ON_CAN, Disturbance, Disturber, FaultyBus, FaultyStream
-from drivers.bus.frame import Frame
+from drivers.bus.frame import FD_LENGTHS, FdFrame, Frame
 from drivers.device import Block, Command, DriverError, Group, Mode, Quality, Row, Setpoint
 from drivers.dynamixel.codec import Instruction, unpack
 from drivers.dynamixel.framing import Splitter
@@ -472,6 +472,11 @@ def _canservo_motion(frame: Frame) -> object | None:
     return frame.can_id >> 5 if frame.can_id & 0x1F in (0x0C, 0x0D, 0x0E) else None
 
 
+def _moteus_motion(frame: Frame) -> object | None:
+    """A command that begins with position mode."""
+    return frame.can_id & 0xFF if frame.data[:3] == b"\x01\x00\x0a" else None
+
+
 _DYNAMIXEL_GOALS = (102, 104, 116)
 _TORQUE_PER_A = 1.783  # of the XM430-W350
 
@@ -672,6 +677,36 @@ CASES: Mapping[str, Case] = {
             rate=0.02,
             node_of=lambda frame: frame.can_id & 0xFF if frame.extended else frame.can_id >> 5,
             foreign=lambda draw: Frame(draw.randint(0x600, 0x7FF), draw.randbytes(draw.randint(0, 8))),
+        ),
+        Case(
+            name="moteus",
+            family="canservo",
+            devices=(DevicePlan("M1", 4, "moteus_r4"), DevicePlan("M2", 33, "moteus_r4")),
+            columns=(
+                Column("first_angle", "M1", "position"),
+                Column("first_speed", "M1", "velocity"),
+                Column("second_angle", "M2", "position"),
+                Column("second_torque", "M2", "torque"),
+            ),
+            bitrate=1_000_000,
+            period_s=0.005,
+            truths={
+                ("M1", "position"): Truth(slope=40.0),
+                ("M1", "velocity"): Truth(slope=100.0, range=90.0),
+                ("M2", "position"): Truth(slope=-25.0),
+                ("M2", "torque"): Truth(slope=30.0, range=1.4),
+            },
+            moves={
+                "M1": Setpoint(Mode.VELOCITY, 5.0, 20.0),
+                "M2": Setpoint(Mode.TORQUE, 0.5, 5.0),
+            },
+            motion=_moteus_motion,
+            kinds=ON_CAN,
+            rate=0.03,
+            node_of=lambda frame: frame.can_id >> 8 & 0x7F,
+            foreign=lambda draw: FdFrame(
+                draw.randint(0x2A00, 0x2BFF), draw.randbytes(draw.choice(FD_LENGTHS)), extended=True
+            ),
         ),
     )
 }

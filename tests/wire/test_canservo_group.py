@@ -1,4 +1,4 @@
-"""ODrive, CyberGear, RobStride and MIT joint modules on one bus, over a real socket, against emulated devices."""
+"""ODrive, CyberGear, RobStride and MIT joint modules on one bus, a moteus on its own, over a real socket, against emulated devices."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ from drivers.device import (
     WatchdogRefused,
 )
 from drivers.emulators.canservo_cybergear import CybergearPlan
+from drivers.emulators.canservo_moteus import MoteusPlan
 from drivers.emulators.canservo_odrive import OdrivePlan
 from drivers.emulators.canservo_plan import canservo_plan
 from drivers.emulators.host import EmulatorHost
@@ -50,8 +51,11 @@ OD5 = DevicePlan("OD5", 5, "odrive_v36")
 CG = DevicePlan("CG", 0x7F, "cybergear")
 RS = DevicePlan("RS", 3, "robstride_03")
 AK = DevicePlan("AK", 9, "ak80_9")
+MT = DevicePlan("MT", 5, "moteus_r4")
+MT2 = DevicePlan("MT2", 33, "moteus_r4")
+#: Of classic CAN: may share a bus.
 ALL = (OD6, OD5, CG, RS, AK)
-EACH = pytest.mark.parametrize("device", ALL, ids=lambda d: d.model)
+EACH = pytest.mark.parametrize("device", [*ALL, MT], ids=lambda d: d.model)
 
 
 class Rotors:
@@ -363,7 +367,7 @@ def test_another_torque_constant_is_refused(bench: Bench) -> None:
         bench.group(OD6).open()
 
 
-@pytest.mark.parametrize("device", [OD6, OD5, CG, RS], ids=lambda d: d.model)
+@pytest.mark.parametrize("device", [OD6, OD5, CG, RS, MT], ids=lambda d: d.model)
 def test_another_serial_number_is_refused(bench: Bench, device: DevicePlan) -> None:
     bench.serve_devices(device)
     with pytest.raises(IdentityMismatch, match="the bench names 0BAD"):
@@ -373,10 +377,10 @@ def test_another_serial_number_is_refused(bench: Bench, device: DevicePlan) -> N
 @EACH
 def test_two_devices_with_one_id_are_refused(bench: Bench, device: DevicePlan) -> None:
     twin = replace(canservo_plan(device, WATCHDOG_S), name="TWIN")  # type: ignore[type-var]
-    if isinstance(twin, OdrivePlan | CybergearPlan):
+    if isinstance(twin, OdrivePlan | CybergearPlan | MoteusPlan):
         twin = replace(twin, serial=77)
     bench.serve(canservo_plan(device, WATCHDOG_S), twin)
-    with pytest.raises(IdentityMismatch, match=r"two (axes|motors|modules)"):
+    with pytest.raises(IdentityMismatch, match=r"two (axes|motors|modules|controllers)"):
         bench.group(device).open()
 
 
@@ -527,6 +531,7 @@ def test_an_orderly_end_leaves_no_fault_behind(bench: Bench, device: DevicePlan)
         (CG, 0x10, "HALL encoder fault"),
         (RS, 0x10, "stalled or overloaded"),
         (AK, 2, "over-current"),
+        (MT, 34, "over-voltage"),
     ],
     ids=lambda v: getattr(v, "model", ""),
 )
@@ -553,7 +558,7 @@ def test_a_fault_is_told_once_with_cause_and_code(
 
 @EACH
 def test_a_dead_device_is_lost_and_costs_the_others_nothing(bench: Bench, device: DevicePlan) -> None:
-    other = CG if device is not CG else RS
+    other = MT2 if device is MT else CG if device is not CG else RS
     bench.serve_devices(device, other)
     group = bench.group(device, other)
     group.open()
@@ -671,7 +676,7 @@ def test_scan_finds_one_of_each(bench: Bench) -> None:
 
 
 def test_without_a_bus_it_says_so() -> None:
-    for device in ALL:
+    for device in (*ALL, MT):
         servo = make_servo(device)
         assert servo.state is DeviceState.LOST
         with pytest.raises(DriverError, match="not open"):

@@ -77,7 +77,7 @@ def test_faults_while_the_bus_is_being_opened(case: Case, folder: Path) -> None:
 
 
 on_can = pytest.mark.parametrize(
-    "case", [c for c in CASES.values() if c.member.wire is Wire.CAN], ids=lambda c: c.family
+    "case", [c for c in CASES.values() if c.member.wire is Wire.CAN], ids=lambda c: c.name
 )
 
 
@@ -119,6 +119,18 @@ def test_process_data_of_the_cycle_before_is_found(folder: Path, monkeypatch: py
 
     monkeypatch.setattr(SyncCycle, "_wait_for_barriers", hasty)
     assert run(CASES["canopen"], folder, 60, kinds=frozenset({Disturbance.DELAY})).wrong
+
+
+def test_an_answer_to_another_question_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from drivers.canservo.moteus_drive import MoteusDrive
+
+    kind = MoteusDrive._kind
+
+    def careless(self: MoteusDrive, frame: Frame) -> int | None:
+        return None if kind(self, frame) is None else next(iter(self._pending), None)
+
+    monkeypatch.setattr(MoteusDrive, "_kind", careless)
+    assert "angle is" in run(CASES["moteus"], folder, 60, kinds=frozenset({Disturbance.DELAY})).wrong[0]
 
 
 def test_a_damaged_telegram_is_found(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from drivers import clock
 from drivers.bus.byte_streams import open_stream
 from drivers.bus.can_bus import open_can
-from drivers.bus.frame import Frame
+from drivers.bus.frame import FdFrame, Frame
 from drivers.bus.recorder import RecordingStream
 from drivers.bus.replayer import ReplayBus, ReplayStream
 from drivers.bus.wire_log import WireLog, read_log
@@ -197,3 +197,17 @@ def test_a_session_with_devices_is_the_same_without_them(bench: Any, tmp_path: P
     replayed = run(f"replay:{path}", family)
     assert replayed == recorded
     assert sum("(0, 0)" in str(row) for row in recorded) > 15, "most rows are good"
+
+
+def test_frames_of_can_fd_are_played_back_as_such(tmp_path: Path) -> None:
+    path = tmp_path / "can0.log"
+    sent, heard = FdFrame(0x8001, bytes(48), extended=True), FdFrame(0x100, bytes(range(24)))
+    log = WireLog("can0", path)
+    log.put(0.0, True, sent)
+    log.put(0.001, False, heard)
+    log.close()
+    bus = ReplayBus("can0", path)
+    with pytest.raises(TransportLost, match="has no"):
+        bus.send(Frame(*sent))
+    bus.send(sent)
+    assert bus.recv(clock.now() + 1.0)._replace(stamp_s=0.0) == heard

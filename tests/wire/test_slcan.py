@@ -14,7 +14,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from drivers.bus.can_bus import open_can
-from drivers.bus.frame import Frame
+from drivers.bus.frame import FdFrame, Frame
 from drivers.bus.serial_stream import open_serial
 from drivers.bus.transport import FrameBus
 from drivers.device import TransportLost, TransportTimeout
@@ -56,6 +56,8 @@ def test_slcan() -> None:
         "slcan:/dev/no-such-port",
         "python-can:interface=nonsense",
         "python-can:x",
+        "socketcan:no_such_if,fd=true",
+        "socketcan:can0,fd=perhaps",
     ],
 )
 def test_a_bus_that_cannot_be_opened_is_one_clear_line(uri: str) -> None:
@@ -74,6 +76,32 @@ def test_any_interface_of_python_can_by_its_options() -> None:
     finally:
         one.close()
         other.close()
+
+
+def test_an_adapter_with_can_fd_by_its_option() -> None:
+    ends = "python-can:interface=virtual,channel=pilotbench-fd,fd=true"
+    one, other = open_can("a", ends, 1_000_000), open_can("b", ends, 1_000_000)
+    classic = open_can("c", ends.removesuffix(",fd=true"), 1_000_000)
+    try:
+        sent = FdFrame(0x8001, bytes(range(48)), extended=True)
+        one.send(sent)
+        assert other.recv(time.monotonic() + 2)._replace(stamp_s=0.0) == sent
+        assert classic.poll() is None
+        assert classic.counters["garbled"] == 1
+    finally:
+        for bus in (one, other, classic):
+            bus.close()
+
+
+def test_a_lawicel_adapter_refuses_can_fd_in_one_line() -> None:
+    with adapter() as (end, path):
+        bus = open_can("can0", f"slcan:{path}", 1_000_000)
+        os.read(end, 256)
+        with pytest.raises(TransportLost, match=r"classic CAN frames only.*never slcan:") as caught:
+            bus.send(FdFrame(0x123, b"\x01"))
+        assert "\n" not in str(caught.value)
+        assert not select.select([end], [], [], 0.05)[0], "nothing was sent"
+        bus.close()
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import pytest
 from drivers import clock
 from drivers.bus.can_hub import CanHub
 from drivers.bus.event_loop import EventLoop
-from drivers.bus.frame import ERROR_BUS_OFF, ERROR_PROTOCOL, MOST_FRAMES, Frame
+from drivers.bus.frame import ERROR_BUS_OFF, ERROR_PROTOCOL, MOST_FRAMES, FdFrame, Frame
 from drivers.bus.hub_server import HubServer
 from drivers.bus.unix_bus import UnixFrameBus
 from drivers.device import BusOff, TransportTimeout
@@ -98,4 +98,38 @@ def test_bus_off_behind_frames_is_told_after_them(server: HubServer) -> None:
     with pytest.raises(BusOff):
         listener.recv(clock.now() + 5.0)
     assert (listener.counters["rx"], listener.counters["error_frames"]) == (1, 1)
+    listener.close()
+
+
+def test_frames_of_can_fd_keep_their_place_among_classic_ones(server: HubServer) -> None:
+    sender, listener = UnixFrameBus("a", str(server.path)), UnixFrameBus("b", str(server.path))
+    aware = can.Bus(interface="pilotbench", channel=str(server.path), fd=True)
+    classic = can.Bus(interface="pilotbench", channel=str(server.path))
+    seats(server, 4)
+    sent = [
+        FdFrame(0x8000 | n, bytes((n,) * 64), True) if n % 3 == 0 else Frame(n, bytes((n,)))
+        for n in range(40)
+    ]
+    sender.send_all(sent)
+    sender.send(FdFrame(0x7FF, bytes(12)))
+    sent.append(FdFrame(0x7FF, bytes(12)))
+    deadline = clock.now() + 5.0
+    heard = [listener.recv(deadline)._replace(stamp_s=0.0) for _ in sent]
+    assert heard == sent
+    messages = [aware.recv(5.0) for _ in sent]
+    assert [(m.arbitration_id, bytes(m.data), m.is_fd, m.is_extended_id) for m in messages if m] == [
+        (f.can_id, f.data, f.fd, f.extended) for f in sent
+    ]
+    plain = [classic.recv(5.0) for f in sent if not f.fd]
+    assert [m.arbitration_id for m in plain if m] == [f.can_id for f in sent if not f.fd]
+    assert classic.recv(0.01) is None, (
+        "as SocketCAN does not deliver them to a program that has not asked for them"
+    )
+    aware.send(can.Message(arbitration_id=0x123, data=bytes(48), is_fd=True, is_extended_id=False))
+    assert listener.recv(clock.now() + 5.0)._replace(stamp_s=0.0) == FdFrame(0x123, bytes(48))
+    with pytest.raises(can.CanOperationError, match="without fd=True"):
+        classic.send(can.Message(arbitration_id=0x123, data=bytes(48), is_fd=True, is_extended_id=False))
+    for each in (aware, classic):
+        each.shutdown()
+    sender.close()
     listener.close()
