@@ -154,6 +154,14 @@ def test_sums_of_groups(group: int, factor: float) -> None:
     np.testing.assert_array_equal(group_sums(x, group, factor=factor), expected)
 
 
+@pytest.mark.parametrize("group", [3, 7, 8, 15, 16, 31, 58, 100, 1024])
+def test_the_bits_of_a_group_do_not_depend_on_where_its_block_begins_and_ends(group: int) -> None:
+    x = 88.0 + np.random.default_rng(group).standard_normal(400 * group)
+    sums = group_sums(x, group)
+    for first, stop in ((1, 400), (5, 399), (130, 393), (0, 131), (17, 18)):
+        np.testing.assert_array_equal(group_sums(x[first * group : stop * group], group), sums[first:stop])
+
+
 @pytest.mark.parametrize(
     ("per_turn", "ripple", "bound"),
     [(4096.37, 0.0, 2e-5), (4096.37, 0.07, 2e-5), (4096, 0.0, 4e-5), (3072, 0.0, 2e-5), (60000.3, 0.0, 2e-5)],

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from drivers.device import Command, CommandRefused, Quality, Row
+from drivers.device import Command, CommandRefused, DeviceState, Quality, Row
 from verification_platform.bench import homing
 from verification_platform.bench.description import BenchDescription
 from verification_platform.bench.homing import Homing
@@ -64,6 +64,9 @@ class Played:
             time.sleep(3.0 * SILENCE_S)
         value, quality = told or always(0)
         return Row(time.monotonic(), [value], [quality])
+
+    def state(self, device: str) -> DeviceState:
+        return DeviceState.READY
 
     def homes(self, device: str) -> bool:
         return True

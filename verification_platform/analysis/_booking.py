@@ -128,5 +128,5 @@ def _exactly(fold: Fold, max_order: int) -> tuple[float, float]:
     """Mean and width of one revolution by least squares; for few samples the plain mean and no width."""
     if fold.samples <= 4 * max_order:
         return float(fold.total.sum() / fold.count.sum()), math.nan
-    coefficients = fold_coefficients(fold, max_order, 1e-7)
+    coefficients = fold_coefficients(fold, max_order, 1e-9)
     return float(coefficients[0].real), float(ring_widths(synthesise(coefficients[None], fold.bins))[0])

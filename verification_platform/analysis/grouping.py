@@ -29,5 +29,9 @@ def group_sums(x: Float, group: int, out: Float | None = None, factor: float = 1
     together = max(min(_GROUPS, _BLAS_SERIAL // group), 1)
     whole = out.size // together * together
     np.matmul(rows[:whole].reshape(-1, together, group), factors, out=out[:whole].reshape(-1, together))
-    np.dot(rows[whole:], factors, out=out[whole:])
+    if whole < out.size:
+        # a product of fewer rows may be summed in another order: the bits of a sum would depend on where its block ends
+        last = np.zeros((together, group))
+        last[: out.size - whole] = rows[whole:]
+        out[whole:] = np.dot(last, factors)[: out.size - whole]
     return out
