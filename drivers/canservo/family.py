@@ -6,11 +6,13 @@ speaks CAN FD, and its bus carries nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from drivers import clock
 from drivers.bus.can_bus import open_can
+from drivers.bus.frame import Frame
 from drivers.bus.transport import FrameBus
 from drivers.canservo import cybergear, mit, multiplex, odrive
 from drivers.canservo.cybergear import Type
@@ -29,7 +31,8 @@ from drivers.family import BusPlan, DevicePlan, Found, ModelInfo, Wire
 
 #: ODrive's heartbeat is due every 0.1 s.
 _LISTEN_S = 0.25
-_ANSWER_S = 0.004
+#: So long for an answer: of an axis that is known to be there; of whoever may have that address.
+_AXIS_S, _ANSWER_S = 0.05, 0.004
 
 
 class CanServoFamily:
@@ -87,53 +90,44 @@ def make_servo(device: DevicePlan) -> CanServo[Any]:
     return MitJoint(device.name, device.address, model, device.serial, limits=device.limits)
 
 
+def _heard(bus: FrameBus, for_s: float) -> Iterator[Frame]:
+    """What arrives within so long."""
+    until = clock.now() + for_s
+    with contextlib.suppress(TransportTimeout):
+        while True:
+            yield bus.recv(until)
+
+
 def _heartbeats(bus: FrameBus) -> set[int]:
     nodes: set[int] = set()
-    until = clock.now() + _LISTEN_S
-    while True:
-        try:
-            frame = bus.recv(until)
-        except TransportTimeout:
-            return nodes
+    for frame in _heard(bus, _LISTEN_S):
         node, command = odrive.split_id(frame.can_id)
         if not frame.extended and command == Cmd.HEARTBEAT and len(frame.data) == 8:
             nodes.add(node)
+    return nodes
 
 
 def _silent_axis(bus: FrameBus) -> set[int]:
     """Node 0 when it answers, the address of a new ODrive: its commands are the identifiers of MIT modules 1 to 31, so it
     must not be overlooked because it sends no heartbeat.
     """
-    for command in (Cmd.GET_VERSION, Cmd.ENCODER_ESTIMATES):
+    questions = (Cmd.GET_VERSION, Cmd.ENCODER_ESTIMATES)
+    for command in questions:
         bus.send(odrive.query(0, command))
-    until = clock.now() + 0.05
-    while True:
-        try:
-            frame = bus.recv(until)
-        except TransportTimeout:
-            return set()
-        if not frame.extended and odrive.split_id(frame.can_id) in (
-            (0, Cmd.GET_VERSION),
-            (0, Cmd.ENCODER_ESTIMATES),
-        ):
+    for frame in _heard(bus, _AXIS_S):
+        if not frame.extended and odrive.split_id(frame.can_id) in [(0, command) for command in questions]:
             return {0}
+    return set()
 
 
 def _axis(bus: FrameBus, node: int) -> Found:
     bus.send(odrive.query(node, Cmd.GET_VERSION))
-    until = clock.now() + 0.05
-    while True:
-        try:
-            frame = bus.recv(until)
-        except TransportTimeout:
-            return Found(node, _of_firmware(""), "ODrive axis, CANSimple of firmware 0.5 (tells no version)")
-        if (
-            not frame.extended
-            and frame.can_id == odrive.can_id(node, Cmd.GET_VERSION)
-            and len(frame.data) == 8
-        ):
+    for frame in _heard(bus, _AXIS_S):
+        answer = not frame.extended and frame.can_id == odrive.can_id(node, Cmd.GET_VERSION)
+        if answer and len(frame.data) == 8:
             version = str(odrive.parse_version(frame.data))
             return Found(node, _of_firmware(version), f"ODrive axis, firmware {version}")
+    return Found(node, _of_firmware(""), "ODrive axis, CANSimple of firmware 0.5 (tells no version)")
 
 
 def _of_firmware(version: str) -> str:
@@ -146,32 +140,24 @@ def _of_firmware(version: str) -> str:
 
 def _motor(bus: FrameBus, motor: int) -> Found | None:
     bus.send(cybergear.get_id(HOST, motor))
-    until = clock.now() + _ANSWER_S
-    while True:
-        try:
-            frame = bus.recv(until)
-        except TransportTimeout:
-            return None
+    for frame in _heard(bus, _ANSWER_S):
         if frame.extended and len(frame.data) == 8:
             kind, data16, target = cybergear.split_id(frame.can_id)
             if (kind, data16 & 0xFF, target) == (Type.GET_ID, motor, cybergear.EVERYBODY):
                 what = f"CyberGear or RobStride motor, processor {frame.data.hex().upper()}"
                 return Found(motor, "", what)
+    return None
 
 
 def _module(bus: FrameBus, module: int) -> Found | None:
     bus.send(mit.frame(module, mit.EXIT))
-    until = clock.now() + _ANSWER_S
-    while True:
-        try:
-            frame = bus.recv(until)
-        except TransportTimeout:
-            return None
+    for frame in _heard(bus, _ANSWER_S):
         if frame.extended or odrive.split_id(frame.can_id)[1] == Cmd.HEARTBEAT:
             continue
         if len(frame.data) in (6, 8) and frame.data[0] == module:
             what = f"MIT joint module, replies with {len(frame.data)} bytes to id {frame.can_id:X}h"
             return Found(module, "", what)
+    return None
 
 
 def _controllers(bus: FrameBus) -> list[Found]:
@@ -181,25 +167,23 @@ def _controllers(bus: FrameBus) -> list[Found]:
             bus.send(multiplex.request(device, [Read(Register.FIRMWARE, Kind.INT32, 2)]))
         except TransportLost:  # opened for classic frames only
             return []
-        found += _controller(bus, device)
+        if (controller := _controller(bus, device)) is not None:
+            found.append(controller)
     return found
 
 
-def _controller(bus: FrameBus, device: int) -> list[Found]:
-    until = clock.now() + _ANSWER_S
-    while True:
+def _controller(bus: FrameBus, device: int) -> Found | None:
+    for frame in _heard(bus, _ANSWER_S):
+        if frame.can_id != multiplex.can_id(device, multiplex.HOST):
+            continue
         try:
-            frame = bus.recv(until)
-            if frame.can_id != multiplex.can_id(device, multiplex.HOST):
-                continue
             found = answer(frame.data, {Register.FIRMWARE: Kind.INT32, Register.REGISTER_MAP: Kind.INT32})
-        except TransportTimeout:
-            return []
         except ValueError:
             continue
         version = ".".join(str(int(found[Register.FIRMWARE]) >> shift & 0xFF) for shift in (16, 8, 0))
         fits = _of_register_map(int(found[Register.REGISTER_MAP]))
-        return [Found(device, fits, f"moteus controller, firmware {version}")]
+        return Found(device, fits, f"moteus controller, firmware {version}")
+    return None
 
 
 def _of_register_map(number: int) -> str:

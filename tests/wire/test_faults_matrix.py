@@ -13,7 +13,8 @@ from drivers.bus.frame import Frame
 from drivers.device import Quality
 from drivers.family import Wire
 
-from .fault_matrix import CASES, GATEWAY, Case, Outcome, Truth, episode
+from .fault_cases import CASES
+from .fault_matrix import GATEWAY, Case, Outcome, Truth, episode
 
 pytestmark = [
     pytest.mark.faults,

@@ -1,12 +1,10 @@
-"""A moteus on its CAN FD bus: watchdog and its action, modes, numbered answers. What all CAN servos do is in `test_canservo_group`."""
+"""A moteus on its CAN FD bus: watchdog and its action, modes, numbered answers. What all CAN servos do is in the files beside."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -28,17 +26,11 @@ from drivers.device import (
 )
 from drivers.family import DevicePlan
 
-from .test_canservo_group import CG, MT, MT2, WATCHDOG_S, Bench, cycles, enabled, fault_of, good, value
+from .conftest import CG, MT, MT2, WATCHDOG_S, Bench
+from .cycles import cycles, enabled, fault_of, good, value
 
 NODES = pytest.mark.parametrize("device", [MT, MT2], ids=["11-bit answers", "29-bit answers"])
 GO = {"MT": Command(Mode.VELOCITY, 2.0)}
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    made = Bench(tmp_path)
-    yield made
-    made.close()
 
 
 def sent_to(bench: Bench) -> list[Frame]:
