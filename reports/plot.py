@@ -85,16 +85,18 @@ def say(text: Text, languages: Sequence[Language], between: str = " ") -> str:
     return between.join(dict.fromkeys(getattr(text, language) for language in languages))
 
 
-def _set_low(label: str) -> str:
+def set_low(label: str) -> str:
     """A_q with its index as a subscript."""
-    return re.sub(r"\b([A-Za-z])_(\w+)", r"\1$_{\\mathrm{\2}}$", label)
+    low = re.sub(r"\b([A-Za-z])_(\w+)", r"\1$_{\\mathrm{\2}}$", label)
+    # a label with mathematics in it is set in one font, without those that otherwise step in
+    return label if low == label else low.replace("\u22c5", "$\\cdot$")
 
 
 def labelled(plot: Plot, axes: Axes, *, y_label: bool = True) -> Axes:
     """`axes` with the labels of `plot`."""
-    axes.set_xlabel(_set_low(plot.x.label))
+    axes.set_xlabel(set_low(plot.x.label))
     if y_label:
-        axes.set_ylabel(_set_low(plot.y.label))
+        axes.set_ylabel(set_low(plot.y.label))
     axes.yaxis.set_major_locator(MaxNLocator(6 if plot.wide else 5))
     return axes
 
@@ -115,4 +117,11 @@ def legend(axes: Axes, columns: int) -> None:
     if len(handles) > 1:
         place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "borderaxespad": 0.2}
         columns = min(columns, len(handles))
-        axes.legend(handles, labels, ncols=columns, handlelength=2.2, columnspacing=1.6, **place)
+        axes.legend(
+            handles,
+            [set_low(label) for label in labels],
+            ncols=columns,
+            handlelength=2.2,
+            columnspacing=1.6,
+            **place,
+        )

@@ -10,6 +10,7 @@ import pytest
 from reports import MissingGlyphError, model
 from reports.charts import chart
 from reports.lines import expanded_uncertainties
+from reports.plot import set_low
 from reports.stems import strongest
 from reports.thinning import MOST_POINTS, thin
 from verification_platform.engine.protocol import Curve, Text
@@ -76,3 +77,17 @@ def test_short_curves_stay_whole() -> None:
     text = Text("a", "a")
     x = np.linspace(0, 1, 77)
     assert thin(Curve("c", text, text, text, x, {"a": x})).x == tuple(x)
+
+
+def test_an_index_is_set_low_and_no_sign_is_lost(
+    report: model.ReportData, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where a label has an index, matplotlib sets all of it in one font, and only logs what that one lacks."""
+    run, curve = curves(report)[0]
+    label = Text("空载转矩 T_NL", "torque T_NL, N⋅m·rad²")
+    for y_unit in ("N·m", "N·m/(r/min)", "rad"):
+        named = dataclasses.replace(curve, y_label=label, y_unit=y_unit, y_display="")
+        assert b"<svg" in chart(named, run.results, report.order.dut, ("zh", "en"))
+    assert "glyph" not in caplog.text
+    assert set_low("torque T_NL / N") == r"torque T$_{\mathrm{NL}}$ / N"
+    assert set_low("angle θ₂ / °") == "angle θ₂ / °"
