@@ -41,23 +41,14 @@ _WRAP_MS = 1 << 32
 #: Written with every question and read back with it: an answer carries the number of its question. It is a bound of the mode
 #: "stay within", which is never used here; a command resets it (registers.md, 040h).
 _NUMBER = Register.STAY_WITHIN_LOWER
-_TELEMETRY: tuple[Subframe, ...] = (
+_TELEMETRY = (
     Read(Register.MODE, Kind.INT8),
     Read(Register.POSITION, Kind.FLOAT, 3),  # position, velocity, torque
     Read(Register.TEMPERATURE, Kind.INT16, 2),  # temperature, fault
     Read(_NUMBER, Kind.FLOAT),
     Read(Register.MILLISECOND_COUNTER, Kind.INT32),
 )
-_WANTED: Mapping[int, Kind] = {
-    Register.MODE: Kind.INT8,
-    Register.POSITION: Kind.FLOAT,
-    Register.VELOCITY: Kind.FLOAT,
-    Register.TORQUE: Kind.FLOAT,
-    Register.TEMPERATURE: Kind.INT16,
-    Register.FAULT: Kind.INT16,
-    _NUMBER: Kind.FLOAT,
-    Register.MILLISECOND_COUNTER: Kind.INT32,
-}
+_WANTED = {read.start + k: read.kind for read in _TELEMETRY for k in range(read.count)}
 STOP = Write(Register.MODE, Kind.INT8, (State.STOPPED,))
 
 

@@ -19,12 +19,11 @@ from verification_platform.bench.check import Finding, check_bus, check_calibrat
 from verification_platform.bench.description import BenchError, load_bench
 from verification_platform.bench.devices import check_devices, family
 from verification_platform.bench.wires import connected
-from verification_platform.metrology.units import to_display
 
 from .demo import DEMO_DUT
 from .errors import CommandError, ExitCode
 from .monitor import monitor
-from .view import LIVE_UNITS, console
+from .view import console, live
 
 app = typer.Typer(
     help="Benches: check what is connected, find devices, watch live values; lock out, reset, home a drive.",
@@ -68,9 +67,7 @@ def _table(title: str, findings: list[Finding]) -> Table:
 def _shown(finding: Finding) -> str:
     if finding.value is None:
         return finding.seen
-    unit = LIVE_UNITS.get(finding.unit, finding.unit)
-    shown = f"{to_display(finding.value, unit):.6g}"
-    return f"{shown}, {finding.seen}" if unit == "1" else f"{shown} {unit}, {finding.seen}"
+    return f"{live(finding.value, finding.unit, 6)}, {finding.seen}"
 
 
 @app.command("scan")

@@ -37,6 +37,13 @@ VERDICT_TEXT: Mapping[Verdict, tuple[str, str]] = {
 LIVE_UNITS = {"rad": "°", "rad/s": "r/min", "N·m": "N·m", "K": "°C"}
 
 
+def live(value: float, unit: str, digits: int) -> str:
+    """A value as live values are shown, with its unit unless that is 1."""
+    unit = LIVE_UNITS.get(unit, unit)
+    shown = f"{to_display(value, unit):.{digits}g}"
+    return shown if unit == "1" else f"{shown} {unit}"
+
+
 def limit_text(result: Result) -> str:
     """The tolerance limit as a person reads it, in the display unit."""
     unit = result.display_unit or result.unit
@@ -160,5 +167,4 @@ class RunProgress:
         self._phase = phase
 
     def _value(self, channel: str, value: float) -> str:
-        unit = LIVE_UNITS.get(self._units.get(channel, ""), self._units.get(channel, ""))
-        return f"{channel} {to_display(value, unit or '1'):.4g} {unit}"
+        return f"{channel} {live(value, self._units.get(channel, '1'), 4)}"
