@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +15,7 @@ from verification_platform.analysis.transmission_error import TransmissionError,
 
 from .case import Case, Peer, row
 from .runner import stream
-from .transmission_error_by_interpolation import by_interpolation
+from .transmission_error_by_interpolation import Interpolated, by_interpolation
 
 TURN = 2 * np.pi
 
@@ -133,35 +132,7 @@ def error(n: int) -> Case:
     e = 4e-5 * np.sin(theta2) + 1e-4 * np.sin(200 * theta2)
     theta1 = ratio * (theta2 - e)
     streamed = TransmissionError(ratio, orders=orders)
-    turns = int((theta2[-1] - theta2[0]) / TURN)
-    end = theta2[0] + turns * TURN
-    longest = int(np.searchsorted(theta2, end))
-    lengths = itertools.chain(
-        [longest], itertools.count(longest, -1)
-    )  # the first call warms up and does not count
-
-    def as_many() -> Any:
-        m = next(
-            lengths
-        )  # what rfft takes follows from the prime factors, which nobody chooses: each call has others
-        grid = np.linspace(theta2[0], end, m, endpoint=False)
-        curve = np.interp(grid, theta2, theta2 - theta1 / ratio)
-        edges = np.linspace(0, m, turns + 1).astype(int)
-        widths = [np.ptp(curve[a:b]) for a, b in itertools.pairwise(edges)]
-        return float(np.mean(widths)), np.abs(np.fft.rfft(curve))[np.array(orders) * turns] * 2 / m
-
-    def resampled() -> np.ndarray:
-        grid = theta2[0] + np.arange(turns * points) * (TURN / points)
-        return np.interp(grid, theta2, theta2 - theta1 / ratio).reshape(turns, points)
-
-    def of_the_mean() -> Any:
-        curve = resampled().mean(axis=0)
-        return float(np.ptp(curve)), np.abs(np.fft.rfft(curve))[list(orders)] * 2 / points
-
-    def of_the_record() -> Any:
-        each = resampled()
-        spectrum = np.abs(np.fft.rfft(each.ravel())) * (2 / each.size)
-        return float(np.ptp(each, axis=1).mean()), spectrum[np.array(orders) * turns]
+    peers = Interpolated(theta1, theta2, ratio, orders, points)
 
     def agrees(mine: Any, answers: dict[str, Any]) -> str:
         own = {o.order: o.amplitude_rad for o in mine.orders}
@@ -181,20 +152,20 @@ def error(n: int) -> Case:
         ours=lambda: transmission_error(theta1, theta2, ratio, orders=orders),
         peers={
             "np.interp + rfft, as many points as samples": Peer(
-                as_many,
+                peers.as_many_points_as_samples,
                 20.0,
                 "literal",
                 note="the goal's peer (docs/decisions/0014): as many angles as samples in whole turns, one less in every round,"
                 " since the rate of rfft depends on the prime factors (2.2e6 to 8.9e6/s seen)",
             ),
             "np.interp + rfft of the mean turn": Peer(
-                of_the_mean,
+                peers.of_the_mean_turn,
                 1.0,
                 "mean revolution",
                 note=f"one rfft of 40 000 points; {_OWN}, and 20 times its rate is what reading two arrays from memory takes",
             ),
             "np.interp + rfft of the record": Peer(
-                of_the_record,
+                peers.of_the_record,
                 1.0,
                 "every revolution",
                 note=f"peak-to-peak of each turn, one rfft of all, its length 2, 3 and 5 only; {_OWN}",
